@@ -1,0 +1,383 @@
+//! The command line and the environment, to a [`Config`] or to a text to print. Pure: no system call, no printing.
+//!
+//! [`OPTIONS`] is the one table: the parser, the names of the environment variables and the help text all come from it.
+
+use std::ffi::{CStr, OsStr};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+use lexopt::Arg;
+
+use crate::config::Config;
+use crate::proc::OneLine;
+use crate::signal::{ACCEPTED, Signal};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed<'a> {
+    /// Run a command. The warnings are about the environment and are said once logging has started.
+    Run(Box<Config<'a>>, Vec<String>),
+    /// Print this to stdout and end with 0.
+    Print(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    Group,
+    Rewrite,
+    WarnOnReap,
+    OkExit,
+    ParentDeath,
+    Subreaper,
+    SingleChild,
+    Verbose,
+    License,
+    Version,
+    Help,
+}
+
+/// What an option's variable in the environment means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Env {
+    /// There is none.
+    None,
+    /// 1 or 0.
+    Flag,
+    /// The option's value.
+    Value,
+    /// Several of the option's values, with commas between them.
+    List,
+    /// How often the option is to count as given.
+    Count,
+}
+
+struct Opt {
+    id: Id,
+    short: char,
+    long: &'static str,
+    /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
+    value: Option<(&'static str, &'static str)>,
+    env: Env,
+    help: &'static str,
+}
+
+const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
+
+const OPTIONS: &[Opt] = &[
+    Opt {
+        id: Id::Group,
+        short: 'g',
+        long: "group",
+        value: None,
+        env: Env::Flag,
+        help: "signal the command's whole process group",
+    },
+    Opt {
+        id: Id::Rewrite,
+        short: 'r',
+        long: "rewrite",
+        value: Some(("FROM:TO", FROM_TO)),
+        env: Env::List,
+        help: "forward TO when FROM arrives (repeat; TO 0: drop)",
+    },
+    Opt {
+        id: Id::WarnOnReap,
+        short: 'w',
+        long: "warn-on-reap",
+        value: None,
+        env: Env::Flag,
+        help: "report reaped orphans as warnings instead of debug",
+    },
+    Opt {
+        id: Id::OkExit,
+        short: 'e',
+        long: "ok-exit",
+        value: Some(("CODE", "a code from 0 to 255")),
+        env: Env::List,
+        help: "report CODE as 0 (repeat)",
+    },
+    Opt {
+        id: Id::ParentDeath,
+        short: 'p',
+        long: "parent-death",
+        value: Some(("SIGNAL", ACCEPTED)),
+        env: Env::Value,
+        help: "get SIGNAL when foster's parent dies",
+    },
+    Opt {
+        id: Id::Subreaper,
+        short: 's',
+        long: "subreaper",
+        value: None,
+        env: Env::Flag,
+        help: "accepted; already the default when not PID 1",
+    },
+    Opt {
+        id: Id::SingleChild,
+        short: 'c',
+        long: "single-child",
+        value: None,
+        env: Env::Flag,
+        help: "accepted; already the default",
+    },
+    Opt {
+        id: Id::Verbose,
+        short: 'v',
+        long: "verbose",
+        value: None,
+        env: Env::Count,
+        help: "say more: info, -vv debug, -vvv trace",
+    },
+    Opt {
+        id: Id::License,
+        short: 'l',
+        long: "license",
+        value: None,
+        env: Env::None,
+        help: "print the license and exit",
+    },
+    Opt {
+        id: Id::Version,
+        short: 'V',
+        long: "version",
+        value: None,
+        env: Env::None,
+        help: "print the version and exit",
+    },
+    Opt { id: Id::Help, short: 'h', long: "help", value: None, env: Env::None, help: "print this help and exit" },
+];
+
+/// FOSTER_LOG is no option's: it is a filter, `-v` is a level.
+const LOG_VARIABLE: &str = "FOSTER_LOG";
+
+impl Opt {
+    fn by_short(c: char) -> Option<&'static Opt> {
+        OPTIONS.iter().find(|opt| opt.short == c)
+    }
+
+    fn by_long(name: &str) -> Option<&'static Opt> {
+        OPTIONS.iter().find(|opt| opt.long == name)
+    }
+
+    /// `--warn-on-reap` is FOSTER_WARN_ON_REAP.
+    fn by_variable(name: &[u8]) -> Option<&'static Opt> {
+        OPTIONS.iter().find(|opt| opt.env != Env::None && opt.variable().as_bytes() == name)
+    }
+
+    fn variable(&self) -> String {
+        format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase())
+    }
+}
+
+/// Reads the command line, `argv[0]` left out, and the environment. The command's part is not looked at, whatever it
+/// holds: options end at the first word that is none, or at `--`.
+///
+/// # Errors
+/// One line that names the option or variable, the value, and what is accepted.
+pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'a>, String> {
+    let mut line = CommandLine::default();
+    let mut warnings = Vec::new();
+    let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut command: &[&CStr] = &[];
+    while let Some(arg) = next(&mut parser)? {
+        let found = match arg {
+            Arg::Value(_) => {
+                let rest = parser.raw_args().map_or(0, |raw| raw.as_slice().len());
+                command = args.get(args.len().saturating_sub(rest).saturating_sub(1)..).unwrap_or_default();
+                break;
+            }
+            Arg::Short(c) => (format!("-{c}"), Opt::by_short(c)),
+            Arg::Long(name) => (format!("--{name}"), Opt::by_long(name)),
+        };
+        let (name, Some(opt)) = found else { return Err(format!("unknown option '{}'; see foster --help", found.0)) };
+        match opt.id {
+            Id::Help => return Ok(Parsed::Print(help())),
+            Id::Version => return Ok(Parsed::Print(version())),
+            Id::License => return Ok(Parsed::Print(license())),
+            _ => {}
+        }
+        let value = match opt.value {
+            Some((placeholder, accepted)) => {
+                Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
+            }
+            None => None,
+        };
+        line.apply(opt, value.as_deref().map(OsStrExt::as_bytes)).map_err(|e| format!("option {name}: {e}"))?;
+    }
+    let set_by_flag = std::mem::take(&mut line.given);
+    for entry in environment {
+        let Some((name, value)) = foster_variable(entry.to_bytes()) else { continue };
+        if name == LOG_VARIABLE.as_bytes() {
+            line.config.log.filter = log_filter(value)?;
+        } else if let Some(opt) = Opt::by_variable(name) {
+            if !set_by_flag.contains(&opt.id) {
+                line.apply_variable(opt, value).map_err(|e| format!("variable {}: {e}", OneLine(name)))?;
+            }
+        } else {
+            warnings.push(format!("{} is no variable of foster's; see foster --help", OneLine(name)));
+        }
+    }
+    // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
+    if line.config.log.filter.is_some() && !set_by_flag.contains(&Id::Verbose) {
+        line.config.log.verbosity = 0;
+    }
+    line.config.command = command;
+    if command.is_empty() {
+        return Err("no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]".to_owned());
+    }
+    Ok(Parsed::Run(Box::new(line.config), warnings))
+}
+
+/// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
+fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
+    parser.next().map_err(|error| match error {
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("option {option} takes no value, but '{}' was given", OneLine(value.as_bytes()))
+        }
+        other => other.to_string(),
+    })
+}
+
+/// The FOSTER_ variables of the environment; an entry without `=` is none.
+fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !entry.starts_with(b"FOSTER_") {
+        return None;
+    }
+    let equals = entry.iter().position(|b| *b == b'=')?;
+    Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
+}
+
+fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
+    let bad = || {
+        format!(
+            "variable {LOG_VARIABLE}: '{}' is no log filter; a level is accepted (off, error, warn, info, debug, trace), \
+             or foster=LEVEL",
+            OneLine(value)
+        )
+    };
+    let text = std::str::from_utf8(value).map_err(|_| bad())?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
+    Ok(Some(text.to_owned()))
+}
+
+/// The configuration as it is being read.
+#[derive(Default)]
+struct CommandLine<'a> {
+    config: Config<'a>,
+    given: Vec<Id>,
+}
+
+impl CommandLine<'_> {
+    /// One option. The error says what is wrong with the value, without the option's name.
+    fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
+        self.given.push(opt.id);
+        let config = &mut self.config;
+        let text = || {
+            let accepted = opt.value.map_or("", |(_, accepted)| accepted);
+            let value = value.unwrap_or_default();
+            let bad = move || format!("'{}' is not accepted; give {accepted}", OneLine(value));
+            std::str::from_utf8(value).map_err(|_| bad()).map(|text| (text, bad))
+        };
+        match opt.id {
+            Id::Group => config.group = true,
+            Id::WarnOnReap => config.log.warn_on_reap = true,
+            Id::Verbose => config.log.verbosity = config.log.verbosity.saturating_add(1),
+            Id::Rewrite => {
+                let (text, _) = text()?;
+                config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
+            }
+            Id::OkExit => {
+                let (text, bad) = text()?;
+                let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+                config.ok_codes.insert(text.parse().ok().filter(|_| digits).ok_or_else(bad)?);
+            }
+            Id::ParentDeath => {
+                let (text, bad) = text()?;
+                config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
+            }
+            Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
+        }
+        Ok(())
+    }
+
+    /// One variable of the environment.
+    fn apply_variable(&mut self, opt: &Opt, value: &[u8]) -> Result<(), String> {
+        let shown = OneLine(value);
+        match opt.env {
+            Env::None => Ok(()),
+            Env::Flag => match value.to_ascii_lowercase().as_slice() {
+                b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
+                b"0" | b"false" | b"no" | b"off" | b"" => Ok(()),
+                _ => Err(format!("'{shown}' is not accepted; give 1 or 0")),
+            },
+            Env::Count => {
+                let count = std::str::from_utf8(value).ok().and_then(|text| match text {
+                    "" => Some(0),
+                    text => text.parse::<u8>().ok(),
+                });
+                let count = count.ok_or_else(|| format!("'{shown}' is not accepted; give a number from 0 to 3"))?;
+                (0..count).try_for_each(|_| self.apply(opt, None))
+            }
+            Env::Value if value.is_empty() => Ok(()),
+            Env::Value => self.apply(opt, Some(value)),
+            Env::List => {
+                let mut items = value.split(|b| *b == b',').filter(|item| !item.is_empty());
+                items.try_for_each(|item| self.apply(opt, Some(item)))
+            }
+        }
+    }
+}
+
+fn help() -> String {
+    let rows = fmt::from_fn(|f| {
+        for opt in OPTIONS {
+            let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
+            let variable = if opt.env == Env::None { String::new() } else { format!(" [{}]", opt.variable()) };
+            writeln!(f, "  -{}, {:<24} {}{variable}", opt.short, format!("--{}{value}", opt.long), opt.help)?;
+        }
+        Ok(())
+    });
+    format!(
+        "foster: a container init. Runs COMMAND, passes signals to it, reaps every orphan, and ends as COMMAND ended.\n\
+         \n\
+         usage: foster [OPTIONS] [--] COMMAND [ARG...]\n\
+         \n\
+         {rows}\n\
+         Each variable in brackets does what its option does; the option wins. Lists take commas.\n\
+         FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
+         \n\
+         Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
+         127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"
+    )
+}
+
+fn version() -> String {
+    format!("foster {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn license() -> String {
+    let mut text = String::from("foster is licensed under MIT OR Apache-2.0, at your choice. The MIT license:\n\n");
+    text.push_str(MIT);
+    text
+}
+
+const MIT: &str = "\
+Copyright (c) the foster authors
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the \"Software\"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED \"AS IS\", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+";

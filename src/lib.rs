@@ -1,0 +1,18 @@
+//! foster, a container init: stop the command, then stop what it left behind.
+//!
+//! Pure decisions in the middle, effects at the edge, one narrow door to the kernel. [`cli`] turns the command line into
+//! a [`config::Config`]; [`spawn`] starts the command; [`runtime`] waits for signals and deaths, asks
+//! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened; [`sys`] alone talks to
+//! the kernel unsafely.
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod proc;
+pub mod report;
+pub mod runtime;
+pub mod signal;
+pub mod spawn;
+pub mod supervisor;
+pub mod sys;
+pub mod terminal;

@@ -1,0 +1,40 @@
+//! Arguments and environment in, exit code out. A C `main`: Rust's own start-up would set SIGPIPE to ignored, open
+//! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
+#![no_main]
+
+use std::ffi::{c_char, c_int};
+
+use foster::cli::{self, Parsed};
+use foster::config::LogConfig;
+use foster::exit::OWN_FAILURE;
+use foster::sys::{self, Startup};
+use foster::{report, runtime};
+
+/// Called by the C runtime.
+#[unsafe(no_mangle)]
+#[allow(unsafe_code)]
+pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // SAFETY: this is main, with main's arguments, and nothing here changes the environment.
+    let startup = unsafe { Startup::capture(argc, argv) };
+    c_int::from(run(&startup))
+}
+
+fn run(startup: &Startup) -> u8 {
+    let args = startup.args.get(1..).unwrap_or_default();
+    match cli::parse(args, &startup.environment) {
+        Ok(Parsed::Run(config, warnings)) => {
+            report::init(&config.log);
+            warnings.iter().for_each(|warning| report::warning(warning));
+            runtime::run(&config, &startup.environment)
+        }
+        Ok(Parsed::Print(text)) => match sys::write_stdout(text.as_bytes()) {
+            Ok(()) => 0,
+            Err(_) => OWN_FAILURE,
+        },
+        Err(message) => {
+            report::init(&LogConfig::default());
+            report::failure(format_args!("{message}"));
+            OWN_FAILURE
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
+
+use std::fmt;
+use std::io::Read;
+use std::time::Duration;
+
+use crate::sys;
+
+/// A process's name as the kernel keeps it: at most 15 bytes of anything (`comm` in proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    bytes: [u8; 15],
+    len: u8,
+}
+
+impl Name {
+    /// The name in these bytes, cut to what the kernel keeps.
+    pub fn new(name: &[u8]) -> Name {
+        let mut bytes = [0; 15];
+        let len = name.len().min(bytes.len());
+        for (to, from) in bytes.iter_mut().zip(name) {
+            *to = *from;
+        }
+        Name { bytes, len: u8::try_from(len).unwrap_or(0) }
+    }
+}
+
+/// On one line whatever the bytes are: control characters and what is not UTF-8 are escaped.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&OneLine(self.bytes.get(..usize::from(self.len)).unwrap_or_default()), f)
+    }
+}
+
+/// Shows bytes of unknown origin on one line.
+pub struct OneLine<'a>(pub &'a [u8]);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
+                    true => fmt::Display::fmt(&c.escape_default(), f)?,
+                    false => fmt::Write::write_char(f, c)?,
+                }
+            }
+            fmt::Display::fmt(&chunk.invalid().escape_ascii(), f)?;
+        }
+        Ok(())
+    }
+}
+
+/// What foster needs of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// `comm`, field 2.
+    pub name: Name,
+    /// `starttime`, field 22: when it started, in clock ticks after boot.
+    pub start_ticks: u64,
+}
+
+/// Reads `/proc/PID/stat`, which a zombie still has.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let mut buffer = [0; 1024];
+    parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
+}
+
+/// Reads a process's name.
+pub fn name(pid: i32) -> Option<Name> {
+    let mut buffer = [0; 64];
+    let comm = read(&format!("/proc/{pid}/comm"), &mut buffer)?;
+    Some(Name::new(comm.strip_suffix(b"\n").unwrap_or(comm)))
+}
+
+/// How long ago a process started that has this start time.
+pub fn age(start_ticks: u64) -> Duration {
+    let started_ms = start_ticks.saturating_mul(1000).checked_div(sys::ticks_per_second()).unwrap_or(0);
+    sys::since_boot().saturating_sub(Duration::from_millis(started_ms))
+}
+
+/// The name stands in parentheses and may hold any byte, parentheses, blanks and newlines included: what follows the
+/// last `)` is numbers.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let open = text.iter().position(|b| *b == b'(')?;
+    let close = text.iter().rposition(|b| *b == b')')?;
+    let name = Name::new(text.get(open.checked_add(1)?..close)?);
+    let rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?;
+    // The first word after the name is field 3, so field 22 is number 19 from there.
+    let start_ticks = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some(Stat { name, start_ticks })
+}
+
+/// Reads a /proc file, which is never short of what one read(2) returns for these sizes.
+fn read<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let len = file.read(buffer).ok()?;
+    buffer.get(..len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stat_line(name: &[u8]) -> Vec<u8> {
+        let mut line = b"4711 (".to_vec();
+        line.extend_from_slice(name);
+        line.extend_from_slice(
+            b") Z 1 4711 4711 0 -1 4227084 0 0 0 0 1 2 0 0 20 0 1 0 987654 0 0 18446744073709551615\n",
+        );
+        line
+    }
+
+    #[test]
+    fn a_stat_line_gives_name_and_start() {
+        let stat = parse_stat(&stat_line(b"sleep")).expect("a stat line");
+        assert_eq!((stat.name.to_string().as_str(), stat.start_ticks), ("sleep", 987_654));
+    }
+
+    #[test]
+    fn a_hostile_name_changes_nothing() {
+        for (name, shown) in [
+            (&b") Z 1 (x"[..], ") Z 1 (x"),
+            (b"a\nb\tc", "a\\nb\\tc"),
+            (b"caf\xc3\xa9", "café"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+            (b"", ""),
+            (b"123456789012345", "123456789012345"),
+        ] {
+            let stat = parse_stat(&stat_line(name)).expect("a stat line");
+            assert_eq!((stat.name.to_string().as_str(), stat.start_ticks), (shown, 987_654), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn foster_can_read_about_itself() {
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let stat = stat(pid).expect("/proc/PID/stat");
+        assert_eq!(name(pid), Some(stat.name));
+        assert!(age(stat.start_ticks) < Duration::from_secs(3600), "{:?}", age(stat.start_ticks));
+        assert_eq!(super::stat(i32::MAX), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            parse_stat(&bytes);
+            let shown = OneLine(&bytes).to_string();
+            prop_assert!(!shown.contains(|c: char| c.is_control()));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Everything between the fork and the exec, and what is said when the exec fails.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, setpgid};
+
+use crate::config::Config;
+use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
+use crate::proc::OneLine;
+use crate::signal::{Signal, SignalSet};
+use crate::sys::{self, CStrings, Disposition, LateText};
+use crate::terminal::Foreground;
+
+/// What foster changed for itself and the command is to have as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// The signal mask.
+    pub mask: SignalSet,
+    /// What was to happen with SIGCHLD.
+    pub sigchld: Disposition,
+}
+
+/// A command that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawned {
+    /// Its process ID and that of its process group.
+    pub pid: i32,
+    /// Why it has no process group of its own, if it has not.
+    pub no_group: Option<Errno>,
+    /// Why it did not get the terminal that was foster's to give, if it did not.
+    pub no_terminal: Option<Errno>,
+}
+
+/// Starts the command in its own process group, in the terminal's foreground if foster was there.
+///
+/// # Errors
+/// The exit code for foster, and the line that says why.
+pub fn spawn(
+    config: &Config,
+    environment: &[&CStr],
+    inherited: Inherited,
+    terminal: Option<&Foreground>,
+) -> Result<Spawned, Failure> {
+    let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
+    let search = Search::new(name.to_bytes(), environment);
+    let args = CStrings::new(config.command.iter().copied());
+    let child = Child { environment, inherited, terminal };
+    let unexecutable = match child.spawn(&search, &args)? {
+        Attempt::Running(spawned) => return Ok(spawned),
+        Attempt::Failed(failed) => failed,
+    };
+    // A text file without #! runs under the shell, as POSIX asks of execvp.
+    if unexecutable.errno != Errno::ENOEXEC || !is_text(&unexecutable.path) {
+        return Err(unexecutable.into_failure(name.to_bytes(), search.path));
+    }
+    let script = unexecutable.path;
+    let words = [SHELL, &script].into_iter().chain(config.command.iter().copied().skip(1));
+    match child.spawn(&Search::exactly(SHELL.to_bytes()), &CStrings::new(words))? {
+        Attempt::Running(spawned) => Ok(spawned),
+        Attempt::Failed(shell) => Err(Failure {
+            code: NOT_EXECUTABLE,
+            message: format!(
+                "cannot run {}: it is a text file without #!, for which {} is needed: {}",
+                OneLine(script.to_bytes()),
+                OneLine(SHELL.to_bytes()),
+                shell.errno.desc()
+            ),
+        }),
+    }
+}
+
+const SHELL: &CStr = c"/bin/sh";
+
+/// What is the same for both attempts.
+struct Child<'a> {
+    environment: &'a [&'a CStr],
+    inherited: Inherited,
+    terminal: Option<&'a Foreground>,
+}
+
+enum Attempt {
+    Running(Spawned),
+    Failed(ExecFailed),
+}
+
+/// No file could be executed; the one that tells most about why.
+struct ExecFailed {
+    path: CString,
+    errno: Errno,
+}
+
+impl Child<'_> {
+    fn spawn(&self, search: &Search, args: &CStrings) -> Result<Attempt, Failure> {
+        let listener = LateText::new();
+        let (environment, names_listener) = self.environment(&listener);
+        let mut path = Vec::with_capacity(search.longest());
+        let mut failed = None;
+        let mut no_group = None;
+        let mut no_terminal = None;
+        // Runs in the child, on foster's memory: system calls and writes to what was made above, no allocation.
+        let pid = sys::vfork(|| {
+            let own_group = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            no_group = own_group.err();
+            sys::discard_pending_signals();
+            if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
+                no_terminal = terminal.give_to(sys::pid()).err();
+            }
+            if names_listener {
+                listener.set(LISTEN_PID, sys::pid());
+            }
+            if self.inherited.sigchld == Disposition::Ignored {
+                // It was ignored when foster came, so it can be.
+                let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
+            }
+            sys::set_signal_mask(self.inherited.mask);
+            failed = Some(search.execute(&mut path, args, &environment));
+        });
+        let pid = pid.map_err(Failure::no_process)?;
+        let Some((which, errno)) = failed else {
+            return Ok(Attempt::Running(Spawned { pid, no_group, no_terminal }));
+        };
+        sys::reap_failed_child(pid);
+        if let Some(terminal) = self.terminal {
+            // The dead child's group has it; an error means that the terminal is gone.
+            let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
+        }
+        search.write(which, &mut path);
+        let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
+        Ok(Attempt::Failed(ExecFailed { path, errno }))
+    }
+
+    /// The environment for the command. LISTEN_PID is rewritten where it names foster (sd_listen_fds(3)); then
+    /// LISTEN_PIDFDID, which names foster by its inode in pidfs and is not needed, is left out.
+    fn environment<'a>(&'a self, listener: &'a LateText) -> (CStrings<'a>, bool) {
+        let mut own = None;
+        let names_foster = |entry: &CStr| {
+            entry.to_bytes().strip_prefix(LISTEN_PID).is_some_and(|pid| {
+                let own = *own.get_or_insert_with(sys::pid);
+                std::str::from_utf8(pid).ok().and_then(|pid| pid.parse().ok()) == Some(own)
+            })
+        };
+        let Some(index) = self.environment.iter().copied().position({
+            let mut names_foster = names_foster;
+            move |entry| names_foster(entry)
+        }) else {
+            return (CStrings::new(self.environment.iter().copied()), false);
+        };
+        let kept = |entry: &&CStr| !entry.to_bytes().starts_with(b"LISTEN_PIDFDID=");
+        let before = self.environment.iter().copied().take(index).filter(kept).count();
+        let mut strings = CStrings::new(self.environment.iter().copied().filter(kept));
+        strings.replace(before, listener);
+        (strings, true)
+    }
+}
+
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+
+/// Where the command may be: PATH's directories in order, or just the name if it has a slash (exec(3)).
+struct Search<'a> {
+    name: &'a [u8],
+    /// PATH, if that is searched.
+    path: Option<&'a [u8]>,
+}
+
+/// What is searched without a PATH; exec(3) leaves it to the system, and this is musl's choice.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
+
+impl<'a> Search<'a> {
+    fn new(name: &'a [u8], environment: &[&'a CStr]) -> Search<'a> {
+        if name.contains(&b'/') || name.is_empty() {
+            return Search::exactly(name);
+        }
+        let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+        Search { name, path: Some(path.unwrap_or(DEFAULT_PATH)) }
+    }
+
+    fn exactly(name: &'a [u8]) -> Search<'a> {
+        Search { name, path: None }
+    }
+
+    /// How long the longest candidate can be, with `./` or `/` and the NUL.
+    fn longest(&self) -> usize {
+        self.path.map_or(0, <[u8]>::len).saturating_add(self.name.len()).saturating_add(3)
+    }
+
+    /// Writes candidate number `which` into a buffer that has the capacity for it; false when there is none.
+    fn write(&self, which: usize, buffer: &mut Vec<u8>) -> bool {
+        let directory = match self.path {
+            None if which == 0 => None,
+            None => return false,
+            Some(path) => match path.split(|b| *b == b':').nth(which) {
+                // An empty directory is the current one; ./ keeps a name like -c from being an option of a shell.
+                Some(b"") => Some(&b"."[..]),
+                Some(directory) => Some(directory),
+                None => return false,
+            },
+        };
+        buffer.clear();
+        if let Some(directory) = directory {
+            buffer.extend_from_slice(directory);
+            buffer.push(b'/');
+        }
+        buffer.extend_from_slice(self.name);
+        buffer.push(0);
+        true
+    }
+
+    /// Executes the first candidate that can be. Returns only when none could: which one tells most about why, and the
+    /// errno. A file that may not be executed does not end the search but tells more than one that is not there.
+    fn execute(&self, path: &mut Vec<u8>, args: &CStrings, environment: &CStrings) -> (usize, Errno) {
+        let mut failed = (0, Errno::ENOENT);
+        let mut which = 0;
+        while self.write(which, path) {
+            let Ok(candidate) = CStr::from_bytes_until_nul(path) else { break };
+            match sys::execve(candidate, args, environment) {
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT
+                    if self.path.is_some() => {}
+                Errno::EACCES if self.path.is_some() => {
+                    if failed.1 == Errno::ENOENT {
+                        failed = (which, Errno::EACCES);
+                    }
+                }
+                other => return (which, other),
+            }
+            which = which.saturating_add(1);
+        }
+        failed
+    }
+}
+
+/// The command could not be started.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// foster's exit code.
+    pub code: u8,
+    /// One line that says why.
+    pub message: String,
+}
+
+impl Failure {
+    fn not_found(name: &[u8], path: Option<&[u8]>) -> Failure {
+        let where_ = fmt::from_fn(|f| match path {
+            Some(path) => write!(f, "not found in PATH ({})", OneLine(path)),
+            None => f.write_str("no such file or directory"),
+        });
+        Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}", OneLine(name)) }
+    }
+
+    fn no_process(errno: Errno) -> Failure {
+        let hint = match errno {
+            Errno::EAGAIN => " (a limit on processes: ulimit -u, or pids.max of the cgroup)",
+            _ => "",
+        };
+        Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
+    }
+}
+
+impl ExecFailed {
+    fn into_failure(self, name: &[u8], search: Option<&[u8]>) -> Failure {
+        let path = Path::new(std::ffi::OsStr::from_bytes(self.path.to_bytes()));
+        if self.errno == Errno::ENOENT && path.symlink_metadata().is_err() {
+            return Failure::not_found(name, search);
+        }
+        // There is a file, and the kernel still says ENOENT: what it needs to run is missing. env(1) says 127 here too.
+        let code = if self.errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+        let reason = self.reason(path);
+        Failure { code, message: format!("cannot run {}: {reason}", OneLine(self.path.to_bytes())) }
+    }
+
+    /// The errno in words that say what to mend.
+    fn reason(&self, path: &Path) -> String {
+        match self.errno {
+            Errno::EACCES => match path.metadata() {
+                Ok(file) if file.is_dir() => "it is a directory".to_owned(),
+                Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+                    "permission denied: the file has no execute permission (chmod +x)".to_owned()
+                }
+                _ => "permission denied".to_owned(),
+            },
+            Errno::ENOENT => match interpreter(path) {
+                Some(interpreter) => format!("its interpreter '{}' does not exist", OneLine(&interpreter)),
+                None => "the file is there, but its dynamic loader is not, or it is a dangling link".to_owned(),
+            },
+            Errno::ENOEXEC => "it is no program for this machine: another architecture, or a damaged file".to_owned(),
+            other => other.desc().to_lowercase(),
+        }
+    }
+}
+
+/// The program that a script's first line names.
+fn interpreter(path: &Path) -> Option<Vec<u8>> {
+    let start = first_bytes(path)?;
+    let line = start.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?.trim_ascii_start();
+    // Not trimmed at the end: a carriage return there is just what is wrong.
+    line.split(|b| *b == b' ' || *b == b'\t').next().map(<[u8]>::to_vec)
+}
+
+/// As the shells decide it: no NUL before the first line's end.
+fn is_text(path: &CStr) -> bool {
+    first_bytes(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
+        .is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
+}
+
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(256).read_to_end(&mut start).ok()?;
+    Some(start)
+}

@@ -1,0 +1,527 @@
+//! The one door to the kernel: every `unsafe` of the crate, each a thin typed wrapper. No policy.
+//!
+//! Signals go through raw system calls with the kernel's own 64-bit mask: musl's sigset functions leave out 32 to 34,
+//! and `nix` knows no real-time signal at all.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+use std::ptr;
+use std::time::Duration;
+
+use libc::c_long;
+use nix::errno::Errno;
+
+use crate::signal::{Delivery, Payload, Sender, Signal, SignalSet};
+
+/// What the kernel gave this process at its execve(2).
+pub struct Startup {
+    /// The arguments, `argv[0]` first.
+    pub args: Vec<&'static CStr>,
+    /// The environment: order, duplicates and entries without `=` as they came.
+    pub environment: Vec<&'static CStr>,
+}
+
+impl Startup {
+    /// Takes what the C runtime passes to `main`.
+    ///
+    /// # Safety
+    /// `argv` must hold `argc` pointers to C strings, and these and libc's `environ` must stay as they are for the life
+    /// of the process. Both hold in `main`, before anything calls setenv(3).
+    pub unsafe fn capture(argc: c_int, argv: *const *const c_char) -> Startup {
+        unsafe extern "C" {
+            static environ: *const *const c_char;
+        }
+        let argc = usize::try_from(argc).unwrap_or(0);
+        // SAFETY: the caller's promise: argc valid strings.
+        let args = (0..argc).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }).collect();
+        let mut environment = Vec::new();
+        // SAFETY: `environ` is a null-terminated array of C strings, or null after clearenv(3), which nobody called.
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                environment.push(CStr::from_ptr(*entry));
+                entry = entry.add(1);
+            }
+        }
+        Startup { args, environment }
+    }
+}
+
+/// The kernel's siginfo_t on 64-bit machines, for what another process sends (include/uapi/asm-generic/siginfo.h).
+#[repr(C)]
+struct SigInfo {
+    signo: c_int,
+    errno: c_int,
+    code: c_int,
+    pad: c_int,
+    pid: c_int,
+    uid: u32,
+    value: u64,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<SigInfo>() == 128 && size_of::<usize>() == 8, "64-bit Linux only");
+
+/// The size of the kernel's signal mask, which its system calls want told.
+const MASK_BYTES: usize = size_of::<SignalSet>();
+
+/// Blocks every signal, 32 to 34 included, and returns the mask that was in force. KILL and STOP cannot be blocked.
+pub fn block_all_signals() -> SignalSet {
+    set_signal_mask(SignalSet::ALL)
+}
+
+/// Sets the signal mask, and returns the one that was in force (rt_sigprocmask(2)).
+pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    let mut old = SignalSet::default();
+    // SAFETY: both pointers are to 64-bit masks that live through the call. It cannot fail with these arguments.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask.0, &raw mut old.0, MASK_BYTES)
+    };
+    old
+}
+
+/// What is to happen with a signal that is not blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// The kernel's default.
+    Default,
+    /// Ignored.
+    Ignored,
+}
+
+/// Sets a signal's disposition and returns the one before; handlers are never installed, so there are just two.
+///
+/// # Errors
+/// EINVAL for KILL and STOP (sigaction(2)).
+pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Disposition, Errno> {
+    // SAFETY: all zero is a valid sigaction: no flags, an empty mask.
+    let mut new: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    new.sa_sigaction = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignored => libc::SIG_IGN,
+    };
+    let mut old = new;
+    // SAFETY: both structures live through the call; no handler is installed.
+    Errno::result(unsafe { libc::sigaction(signal.number(), &new, &mut old) })?;
+    Ok(if old.sa_sigaction == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
+}
+
+/// Waits until a signal is pending and takes it; `None` after `timeout`, or when the wait was interrupted by nothing
+/// that is a signal to us (a stop and continue). Without a timeout it may sleep for ever.
+///
+/// One system call takes the signal with its siginfo, in the kernel's order, and never drops a queued one.
+pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
+    let mut info = MaybeUninit::<SigInfo>::uninit();
+    let timeout = timeout.map(|left| libc::timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mask = SignalSet::ALL;
+    // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
+    let number =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask.0, info.as_mut_ptr(), timeout, MASK_BYTES) };
+    let signal = Signal::new(i32::try_from(number).ok()?)?;
+    // SAFETY: on success the kernel has written the whole structure.
+    Some(delivery(signal, unsafe { info.assume_init_ref() }))
+}
+
+/// Reads the origin out of a siginfo. Positive codes are the kernel's; negative ones and SI_USER (0) another process's,
+/// of which SI_TIMER and SI_SIGIO carry no sender.
+fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
+    let sender = match info.code {
+        1.. | libc::SI_TIMER | libc::SI_SIGIO => Sender::Kernel,
+        _ if info.pid == 0 => Sender::Outside,
+        _ if info.pid == pid() => Sender::Myself,
+        _ => Sender::Process { pid: info.pid, uid: info.uid, name: None },
+    };
+    let is_queued = info.code < 0 && info.code != libc::SI_TKILL && sender != Sender::Kernel;
+    let payload = is_queued.then_some(Payload { code: info.code, pid: info.pid, uid: info.uid, value: info.value });
+    Delivery { signal, sender, payload }
+}
+
+/// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
+/// the whole process group that it had just been in, foster included, and foster forwards its own copy.
+pub fn discard_pending_signals() {
+    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+}
+
+/// Sends a signal to one process, with the payload that came with it.
+///
+/// # Errors
+/// ESRCH no such process, EPERM not allowed, EAGAIN the receiver's queue is full (kill(2), rt_sigqueueinfo(2)).
+pub fn send(pid: i32, signal: Signal, payload: Option<Payload>) -> Result<(), Errno> {
+    let Some(payload) = payload else { return kill(pid, signal) };
+    let info = sig_info(signal, payload);
+    // SAFETY: info is a whole siginfo_t, which the kernel only reads.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid, signal.number(), &raw const info) };
+    Errno::result(sent).map(drop)
+}
+
+/// Sends a signal to the process group that this process leads, with the payload that came with it.
+///
+/// A payload reaches a group only through pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9; on an older
+/// kernel the signal goes without.
+///
+/// # Errors
+/// As [`send`]; ESRCH also when the process leads no group (any more).
+pub fn send_to_group(leader: i32, signal: Signal, payload: Option<Payload>) -> Result<(), Errno> {
+    if let Some(payload) = payload
+        && queue_to_group(leader, signal, payload).is_ok()
+    {
+        return Ok(());
+    }
+    // -1 would mean every process there is; no group has the ID 1 or less but init's own.
+    if leader <= 1 {
+        return Err(Errno::ESRCH);
+    }
+    kill(leader.saturating_neg(), signal)
+}
+
+fn queue_to_group(leader: i32, signal: Signal, payload: Payload) -> Result<(), Errno> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
+    let info = sig_info(signal, payload);
+    // SAFETY: no pointer is passed.
+    let pidfd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, leader, 0) })?;
+    // SAFETY: info is a whole siginfo_t, which the kernel only reads; pidfd is ours, open, and closed once.
+    let sent = unsafe {
+        let flags = PIDFD_SIGNAL_PROCESS_GROUP;
+        let sent = libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal.number(), &raw const info, flags);
+        let sent = Errno::result(sent);
+        libc::syscall(libc::SYS_close, pidfd);
+        sent
+    };
+    sent.map(drop)
+}
+
+fn sig_info(signal: Signal, payload: Payload) -> SigInfo {
+    let Payload { code, pid, uid, value } = payload;
+    SigInfo { signo: signal.number(), errno: 0, code, pad: 0, pid, uid, value, rest: [0; 12] }
+}
+
+fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: no pointer is passed.
+    Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
+}
+
+/// A child that changed, and the raw status that says how.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaped {
+    /// Its process ID, free for reuse from now on if it died.
+    pub pid: i32,
+    /// The status as wait4(2) gives it.
+    pub status: i32,
+}
+
+/// What a reaped child used, itself and the children that it waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// User and system CPU time.
+    pub cpu: Duration,
+    /// Largest resident set in KiB.
+    pub max_rss_kib: i64,
+}
+
+/// __WALL: also children whose parent cloned them with another exit signal than SIGCHLD (wait4(2)).
+const ANY_CHILD: c_int = libc::WNOHANG | libc::WUNTRACED | libc::__WALL;
+
+/// Reaps one child that has died, or takes the news that one has stopped. Never waits; `None` when there is no news.
+pub fn reap_any() -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: status lives through the call; no usage is asked for.
+    let pid = unsafe { libc::wait4(-1, &mut status, ANY_CHILD, ptr::null_mut()) };
+    (pid > 0).then_some(Reaped { pid, status })
+}
+
+/// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read.
+pub fn peek_any() -> Option<i32> {
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: all zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
+    let pid = unsafe {
+        if libc::waitid(libc::P_ALL, 0, &mut info, options) != 0 {
+            return None;
+        }
+        info.si_pid()
+    };
+    (pid > 0).then_some(pid)
+}
+
+/// Reaps this child, with what it used; `None` if it has no news (any more).
+pub fn reap_with_usage(pid: i32) -> Option<(Reaped, Usage)> {
+    let mut status = 0;
+    // SAFETY: all zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: status and usage live through the call.
+    let reaped = unsafe { libc::wait4(pid, &mut status, ANY_CHILD, &mut usage) };
+    if reaped <= 0 {
+        return None;
+    }
+    let time = |t: libc::timeval| {
+        Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))
+            .saturating_add(Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0)))
+    };
+    let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
+    Some((Reaped { pid: reaped, status }, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+}
+
+/// Waits for this child's death and forgets it.
+pub fn reap_failed_child(pid: i32) {
+    // SAFETY: no status is asked for. EINTR cannot come: every signal is blocked and none has a handler.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
+}
+
+/// A null-terminated array of C strings, as execve(2) takes it.
+pub struct CStrings<'a> {
+    pointers: Vec<*const c_char>,
+    strings: PhantomData<&'a CStr>,
+}
+
+impl<'a> CStrings<'a> {
+    /// The strings in this order.
+    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> CStrings<'a> {
+        let mut pointers: Vec<_> = strings.map(CStr::as_ptr).collect();
+        pointers.push(ptr::null());
+        CStrings { pointers, strings: PhantomData }
+    }
+
+    /// Puts a text that is only known later at this place, if there is one.
+    pub fn replace(&mut self, index: usize, text: &'a LateText) {
+        if index.saturating_add(1) < self.pointers.len()
+            && let Some(pointer) = self.pointers.get_mut(index)
+        {
+            *pointer = text.0.as_ptr().cast::<c_char>();
+        }
+    }
+}
+
+/// A short C string whose text is set after the array that holds it was made: always terminated.
+pub struct LateText([Cell<u8>; 32]);
+
+impl LateText {
+    /// An empty text.
+    pub fn new() -> LateText {
+        LateText([const { Cell::new(0) }; 32])
+    }
+
+    /// Sets the text: `prefix` and then the number, cut to 31 bytes. Allocates nothing.
+    pub fn set(&self, prefix: &[u8], number: i32) {
+        let mut digits = [0_u8; 10];
+        let mut rest = number.unsigned_abs();
+        let mut first = digits.len();
+        for (i, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+            rest /= 10;
+            first = i;
+            if rest == 0 {
+                break;
+            }
+        }
+        let text = prefix.iter().chain(digits.iter().skip(first)).copied();
+        let with_end = text.take(self.0.len().saturating_sub(1)).chain([0]);
+        for (cell, byte) in self.0.iter().zip(with_end) {
+            cell.set(byte);
+        }
+    }
+}
+
+impl Default for LateText {
+    fn default() -> LateText {
+        LateText::new()
+    }
+}
+
+/// Replaces the program of this process; returns only to say why it could not.
+pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
+    // SAFETY: path is a C string; both arrays are null-terminated and their strings live as long as the arrays.
+    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// The child's stack between clone and exec. What it runs needs well under half of it, in a debug build too.
+const CHILD_STACK_BYTES: usize = 16 * 1024;
+
+#[repr(align(16))]
+struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
+
+/// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
+/// ended, which it does with status 127 if `child` returns. Returns its process ID.
+///
+/// As with vfork(2) nothing is copied, whatever `child` writes is seen here, and no signal that foster forwards can come
+/// before the exec, since foster sleeps.
+///
+/// # Errors
+/// EAGAIN a limit on processes (RLIMIT_NPROC, pids.max), ENOMEM, or EPERM from a seccomp filter (clone(2)).
+pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
+    extern "C" fn run<F: FnMut()>(child: *mut c_void) -> c_int {
+        // SAFETY: the pointer is to the closure below, which outlives this process's use of it: the parent sleeps.
+        let child = unsafe { &mut *child.cast::<F>() };
+        child();
+        // SAFETY: ends this process alone, without the parent's atexit handlers.
+        unsafe { libc::_exit(127) }
+    }
+    let mut stack = ChildStack(MaybeUninit::uninit());
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is aligned and lives through the call, and grows down from its end. CLONE_VFORK keeps this
+    // process, which has a single thread, asleep until the child is done with the shared memory, so the child is like a
+    // call on another stack. No handler can run in it: every signal is blocked and none has a handler.
+    let pid = unsafe {
+        let top = stack.0.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
+        libc::clone(run::<F>, top.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
+    };
+    Errno::result(pid)
+}
+
+/// Becomes the reaper of its descendants' orphans (PR_SET_CHILD_SUBREAPER, Linux 3.4).
+///
+/// # Errors
+/// EINVAL on a kernel or sandbox that does not know it.
+pub fn become_subreaper() -> Result<(), Errno> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Asks for a signal when the parent dies (PR_SET_PDEATHSIG).
+///
+/// # Errors
+/// EINVAL for what the kernel takes for no signal.
+pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
+    prctl(libc::PR_SET_PDEATHSIG, c_long::from(signal.number()))
+}
+
+fn prctl(option: c_int, value: c_long) -> Result<(), Errno> {
+    // SAFETY: these options take numbers, no pointer.
+    Errno::result(unsafe { libc::prctl(option, value, 0_i64, 0_i64, 0_i64) }).map(drop)
+}
+
+/// This process's ID in its own namespace.
+pub fn pid() -> i32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// The parent's ID; 0 when the parent is outside this PID namespace.
+pub fn parent_pid() -> i32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::getppid() }
+}
+
+/// Closes these descriptors, and every one above 2.
+pub fn close_descriptors(low: &[c_int]) {
+    for fd in low {
+        // SAFETY: nothing of foster's owns a descriptor from 0 to 2; what they name is not used afterwards.
+        unsafe { libc::close(*fd) };
+    }
+    // SAFETY: nothing of foster's owns a descriptor at this point, which is the caller's moment right after the exec.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if closed != 0 {
+        close_listed_descriptors();
+    }
+}
+
+/// close_range(2) came with Linux 5.9 and sandboxes may refuse it: /proc lists what is open.
+fn close_listed_descriptors() {
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<c_int> =
+        listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    for fd in open {
+        // SAFETY: as above; the listing's own descriptor is closed by now, and closing it again does nothing.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
+///
+/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call; where the file
+/// does not know it (a terminal, an old kernel), poll(2) says whether there is room.
+///
+/// # Errors
+/// EAGAIN no room, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC full.
+pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
+    // SAFETY: the iovec and the bytes live through the call, which only reads them. Offset -1 (both halves): here.
+    let written = unsafe {
+        libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
+    };
+    match Errno::result(written) {
+        Ok(_) => return Ok(()),
+        // No room, unknown here, or a file system that would have to wait for its disk.
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
+        Err(other) => return Err(other),
+    }
+    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd, no waiting.
+    if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & libc::POLLOUT == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    // SAFETY: the bytes live through the call, which only reads them.
+    Errno::result(unsafe { libc::write(libc::STDERR_FILENO, part.iov_base, part.iov_len) }).map(drop)
+}
+
+/// Writes a help text to stdout, waiting as long as it takes.
+///
+/// # Errors
+/// Whatever write(2) says: EPIPE, ENOSPC, EBADF.
+pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        // SAFETY: the bytes live through the call, which only reads them.
+        let written = unsafe { libc::write(libc::STDOUT_FILENO, bytes.as_ptr().cast::<c_void>(), bytes.len()) };
+        let written = usize::try_from(Errno::result(written)?).unwrap_or(0);
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Ends this process by a signal, without a core dump: it is the command's end that is passed on, not a crash of
+/// foster's own. Returns only if the signal could not do that, as in PID 1.
+pub fn die_by(signal: Signal) {
+    // RLIMIT_CORE 0 would still start a core_pattern pipe; not dumpable stops that too (core(5)).
+    // An error of either leaves things as they are, and the caller exits with a code instead.
+    let _ = prctl(libc::PR_SET_DUMPABLE, 0);
+    let _ = set_disposition(signal, Disposition::Default);
+    // Sent first and then let in: of all that may be pending only this one is.
+    let _ = kill(pid(), signal);
+    set_signal_mask(SignalSet::ALL.without(signal));
+}
+
+/// The time since boot, suspended or not: what process start times count from (CLOCK_BOOTTIME).
+pub fn since_boot() -> Duration {
+    // SAFETY: all zero is a valid timespec.
+    let mut now: libc::timespec = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: now lives through the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// How many of /proc's clock ticks make a second.
+pub fn ticks_per_second() -> u64 {
+    // SAFETY: takes a constant.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_text_is_prefix_and_number_and_ends() {
+        let text = LateText::new();
+        let shown = || text.0.iter().map(Cell::get).take_while(|b| *b != 0).map(char::from).collect::<String>();
+        for number in [0, 1, 10, 4711, i32::MAX] {
+            text.set(b"LISTEN_PID=", number);
+            assert_eq!(shown(), format!("LISTEN_PID={number}"));
+        }
+        text.set(&[b'x'; 40], 1);
+        assert_eq!(shown(), "x".repeat(31));
+    }
+
+    #[test]
+    fn no_group_of_pid_1_or_less_is_ever_signalled() {
+        for leader in [1, 0, -1, i32::MIN] {
+            assert_eq!(send_to_group(leader, Signal::CONT, None), Err(Errno::ESRCH), "{leader}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The controlling terminal's foreground group: who may read from the terminal and who gets its Ctrl-C.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+
+/// The controlling terminal while foster's own process group is in its foreground.
+///
+/// Only then is it foster's to hand on: a shell that started foster in the background keeps its terminal.
+pub struct Foreground(File);
+
+impl Foreground {
+    /// `None` without a controlling terminal, or when another group has it.
+    pub fn own() -> Option<Foreground> {
+        let terminal = controlling_terminal()?;
+        (tcgetpgrp(&terminal) == Ok(getpgrp())).then_some(Foreground(terminal))
+    }
+
+    /// Makes a process group the foreground one. From the background this would stop the caller with SIGTTOU, were it
+    /// not blocked (tcsetpgrp(3)).
+    ///
+    /// # Errors
+    /// ENOTTY the terminal was lost meanwhile, EPERM the group is not of this session.
+    pub fn give_to(&self, group: i32) -> Result<(), Errno> {
+        tcsetpgrp(&self.0, Pid::from_raw(group))
+    }
+}
+
+/// Takes the terminal back from the command's group, if that still has it: in a script, the next command's turn comes
+/// when foster has ended, and it needs foster's group in the foreground to be allowed to read.
+pub fn take_back_from(group: i32) {
+    let Some(terminal) = controlling_terminal() else { return };
+    if tcgetpgrp(&terminal) == Ok(Pid::from_raw(group)) {
+        // An error means that the terminal is gone, and then there is nothing to take back.
+        let _ = tcsetpgrp(&terminal, getpgrp());
+    }
+}
+
+/// /dev/tty is the controlling terminal whatever descriptors 0 to 2 are, so that `… | foster less` works. Where there is
+/// no /dev/tty, as in a bare chroot, one of those may still be it.
+fn controlling_terminal() -> Option<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    match open("/dev/tty", flags, Mode::empty()) {
+        Ok(terminal) => Some(File::from(terminal)),
+        // There is no controlling terminal: the usual case in a container.
+        Err(Errno::ENXIO) => None,
+        Err(_) => [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
+            .into_iter()
+            .find(|fd| tcgetpgrp(fd).is_ok())
+            .and_then(duplicate),
+    }
+}
+
+fn duplicate(fd: BorrowedFd<'_>) -> Option<File> {
+    fd.try_clone_to_owned().ok().map(File::from)
+}
