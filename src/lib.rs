@@ -4,6 +4,16 @@
 //! a [`config::Config`]; [`spawn`] starts the command; [`runtime`] waits for signals and deaths, asks
 //! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened; [`sys`] alone talks to
 //! the kernel unsafely.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod cli;
 pub mod config;

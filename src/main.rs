@@ -11,9 +11,12 @@ use foster::sys::{self, Startup};
 use foster::{report, runtime};
 
 /// Called by the C runtime.
+///
+/// # Safety
+/// The arguments are those that the C runtime passes to `main`.
 #[unsafe(no_mangle)]
 #[allow(unsafe_code)]
-pub extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     // SAFETY: this is main, with main's arguments, and nothing here changes the environment.
     let startup = unsafe { Startup::capture(argc, argv) };
     c_int::from(run(&startup))

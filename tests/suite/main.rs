@@ -1,1 +1,9 @@
+//! foster as a program: the built binary in a PID namespace of its own, as PID 1 and as subreaper.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod command_line;
+mod forwarding;
+mod harness;
+mod reaping;
+mod spawning;

@@ -1,0 +1,39 @@
+# make demo: builds foster and shows it at work. make test: every test. Both set up what they need.
+SHELL := /bin/bash
+ARCH := $(shell uname -m)
+MUSL := $(ARCH)-unknown-linux-musl
+GNU := $(ARCH)-unknown-linux-gnu
+FOSTER := target/$(MUSL)/release/foster
+GUNICORNS := 23.0.0 latest
+VENVS := $(GUNICORNS:%=target/venv/gunicorn-%)
+# apt-get wants root; everything else here works without.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: build demo test check packages
+.DELETE_ON_ERROR:
+
+build:
+	rustup target add $(MUSL) 2>/dev/null
+	cargo build --release --target $(MUSL)
+
+demo: build
+	@docs/demo.sh $(FOSTER)
+
+test: check packages $(VENVS) build
+	cargo build --release --target $(GNU)
+	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
+	    cargo test --no-fail-fast
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+# What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
+PACKAGES := util-linux python3-venv tini dumb-init catatonit
+packages:
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
+
+target/venv/gunicorn-%:
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)
+	mv $@.new $@

@@ -1,0 +1,217 @@
+//! SPEC: bad input gets one clear line that names the option, the value and what is accepted, and nothing is started.
+
+use std::process::Command;
+
+use crate::harness::{Scratch, binaries, plainly};
+
+/// Runs foster outside a namespace: nothing here starts a command that outlives it.
+fn foster(binary: &std::path::Path, args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new(binary);
+    command.args(args).envs(environment.iter().copied()).env_remove("FOSTER_LOG");
+    if let Some((_, filter)) = environment.iter().find(|(name, _)| *name == "FOSTER_LOG") {
+        command.env("FOSTER_LOG", filter);
+    }
+    let output = plainly(&mut command);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("exits"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_bad_command_line_is_one_line_and_125() {
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case] = &[
+        (&["-q", "true"], &[], "unknown option '-q'; see foster --help"),
+        (&["-gq", "true"], &[], "unknown option '-q'"),
+        (&["--nonsense", "true"], &[], "unknown option '--nonsense'"),
+        (&["--nonsense=1", "true"], &[], "unknown option '--nonsense'"),
+        (&["--group=1", "true"], &[], "option --group takes no value, but '1' was given"),
+        (&["-r"], &[], "option -r needs FROM:TO: two signals by name or number"),
+        (&["--rewrite"], &[], "option --rewrite needs FROM:TO"),
+        (&["-r", "TERM", "true"], &[], "option -r: 'TERM' is not accepted: give FROM:TO, for example TERM:QUIT"),
+        (&["-r", "FOO:TERM", "true"], &[], "'FOO' is no signal; FROM is a signal name"),
+        (&["-r", "TERM:FOO", "true"], &[], "'FOO' is no signal; TO is a signal name"),
+        (&["-r", "KILL:TERM", "true"], &[], "SIGKILL never reaches a program"),
+        (&["-p", "FOO", "true"], &[], "option -p: 'FOO' is not accepted; give a signal name (TERM, SIGTERM,"),
+        (&["-p", "32", "true"], &[], "option -p: '32' is not accepted"),
+        (&["-e", "256", "true"], &[], "option -e: '256' is not accepted; give a code from 0 to 255"),
+        (&["-e", "+1", "true"], &[], "option -e: '+1' is not accepted"),
+        (&["--ok-exit=x", "true"], &[], "option --ok-exit: 'x' is not accepted"),
+        (&[], &[], "no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]"),
+        (&["-g", "--"], &[], "no command given"),
+        (&["true"], &[("FOSTER_GROUP", "maybe")], "variable FOSTER_GROUP: 'maybe' is not accepted; give 1 or 0"),
+        (&["true"], &[("FOSTER_OK_EXIT", "1,x")], "variable FOSTER_OK_EXIT: 'x' is not accepted; give a code"),
+        (&["true"], &[("FOSTER_REWRITE", "TERM")], "variable FOSTER_REWRITE: 'TERM' is not accepted: give FROM:TO"),
+        (&["true"], &[("FOSTER_PARENT_DEATH", "9x")], "variable FOSTER_PARENT_DEATH: '9x' is not accepted"),
+        (&["true"], &[("FOSTER_VERBOSE", "very")], "variable FOSTER_VERBOSE: 'very' is not accepted; give a number"),
+        (
+            &["true"],
+            &[("FOSTER_LOG", "foster=loud")],
+            "variable FOSTER_LOG: 'foster=loud' is no log filter; a level is",
+        ),
+    ];
+    for binary in binaries() {
+        for (args, environment, message) in cases {
+            let (code, stdout, stderr) = foster(&binary, args, environment);
+            assert_eq!((code, stdout.as_str()), (125, ""), "{args:?} {environment:?}: {stderr}");
+            assert!(stderr.contains(message), "{args:?} {environment:?}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn an_option_wins_over_its_variable() {
+    for binary in binaries() {
+        let (code, _, stderr) = foster(&binary, &["-e", "3", "sh", "-c", "exit 4"], &[("FOSTER_OK_EXIT", "4")]);
+        assert_eq!(code, 4, "{stderr}");
+        let (code, _, stderr) = foster(&binary, &["-v", "true"], &[("FOSTER_LOG", "off")]);
+        assert!(code == 0 && stderr.contains("info: started command true"), "{stderr}");
+        let (code, _, stderr) = foster(&binary, &["true"], &[("FOSTER_VERBOSE", "1"), ("FOSTER_LOG", "off")]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_a_warning() {
+    for binary in binaries() {
+        let (code, _, stderr) = foster(&binary, &["sh", "-c", "exit 6"], &[("FOSTER_GRACEE", "1")]);
+        assert_eq!(code, 6);
+        assert!(stderr.contains("warning: FOSTER_GRACEE is no variable of foster's; see foster --help"), "{stderr}");
+    }
+}
+
+#[test]
+fn options_end_at_the_first_word_that_is_none() {
+    for binary in binaries() {
+        for args in [&["echo", "-g", "--help", "-l"][..], &["-g", "--", "echo", "-g", "--help", "-l"]] {
+            assert_eq!(foster(&binary, args, &[]), (0, "-g --help -l\n".to_owned(), String::new()));
+        }
+    }
+}
+
+#[test]
+fn help_version_and_license_are_printed() {
+    for binary in binaries() {
+        for option in ["-h", "--help"] {
+            let (code, help, stderr) = foster(&binary, &[option], &[]);
+            assert_eq!((code, stderr.as_str()), (0, ""));
+            for word in
+                ["-g, --group", "-r, --rewrite FROM:TO", "[FOSTER_WARN_ON_REAP]", "FOSTER_LOG", "127", "126", "125"]
+            {
+                assert!(help.contains(word), "{word} in {help}");
+            }
+        }
+        let version = format!("foster {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(foster(&binary, &["-V"], &[]), (0, version.clone(), String::new()));
+        assert_eq!(foster(&binary, &["-g", "--version", "-q"], &[]), (0, version, String::new()));
+        let (code, license, _) = foster(&binary, &["-l"], &[]);
+        assert!(
+            code == 0 && license.contains("MIT OR Apache-2.0") && license.contains("WITHOUT WARRANTY"),
+            "{license}"
+        );
+    }
+}
+
+#[test]
+fn a_command_that_cannot_run_is_one_line_and_the_code_of_env() {
+    let scratch = Scratch::new("exec");
+    let directory = scratch.path("directory");
+    std::fs::create_dir(&directory).unwrap();
+    let file = |name: &str, content: &[u8], mode| scratch.file(name, content, mode).to_str().unwrap().to_owned();
+    let no_execute_bit = file("no-execute-bit", b"#!/bin/sh\n", "644");
+    let no_interpreter = file("no-interpreter", b"#!/no/such/sh -e\nexit 0\n", "755");
+    let crlf = file("crlf", b"#!/bin/sh\r\nexit 0\r\n", "755");
+    let foreign = file("foreign", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0", "755");
+    let in_path = format!("PATH ({})", scratch.path("").display());
+    let cases: &[(&str, i32, &str)] = &[
+        ("no-such-command", 127, &format!("cannot run 'no-such-command': not found in {in_path}")),
+        ("./no/such/file", 127, "cannot run './no/such/file': no such file or directory"),
+        ("", 127, "cannot run '': no such file or directory"),
+        (directory.to_str().unwrap(), 126, "directory: it is a directory"),
+        ("directory", 126, "directory: it is a directory"),
+        (&no_execute_bit, 126, "permission denied: the file has no execute permission"),
+        ("no-execute-bit", 126, "permission denied: the file has no execute permission"),
+        ("/etc/passwd/x", 126, "cannot run /etc/passwd/x: not a directory"),
+        (&no_interpreter, 127, "its interpreter '/no/such/sh' does not exist"),
+        (&crlf, 127, "its interpreter '/bin/sh\\r' does not exist"),
+        (&foreign, 126, "it is no program for this machine"),
+    ];
+    for binary in binaries() {
+        for (command, expected, message) in cases {
+            let path = scratch.path("");
+            let (code, stdout, stderr) = foster(&binary, &["--", command], &[("PATH", path.to_str().unwrap())]);
+            assert_eq!((code, stdout.as_str()), (*expected, ""), "{command}: {stderr}");
+            assert!(stderr.contains("]: error: ") && stderr.contains(message), "{command}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_text_file_without_an_interpreter_line_runs_under_the_shell() {
+    let scratch = Scratch::new("script");
+    let script = scratch.file("script", b"echo \"$0 $*\"; exit 5\n", "755");
+    let script = script.to_str().unwrap();
+    scratch.file("empty", b"", "755");
+    let path = format!("/nonexistent:{}:/bin:/usr/bin", scratch.path("").display());
+    for binary in binaries() {
+        for command in [script, "script"] {
+            let (code, stdout, stderr) = foster(&binary, &[command, "a", "-b"], &[("PATH", &path)]);
+            assert_eq!((code, stderr.as_str()), (5, ""), "{command}");
+            assert!(stdout.ends_with("script a -b\n"), "{stdout}");
+        }
+        assert_eq!(foster(&binary, &["empty"], &[("PATH", &path)]).0, 0);
+    }
+}
+
+#[test]
+fn the_path_is_searched_as_execvp_does() {
+    let scratch = Scratch::new("path");
+    for directory in ["a", "b", "c"] {
+        std::fs::create_dir(scratch.path(directory)).unwrap();
+    }
+    scratch.file("a/tool", b"#!/bin/sh\nexit 1\n", "644");
+    scratch.file("b/tool", b"#!/bin/sh\nexit 2\n", "755");
+    scratch.file("c/tool", b"#!/bin/sh\nexit 3\n", "755");
+    let directory = |name: &str| scratch.path(name).display().to_string();
+    let (a, b, c) = (directory("a"), directory("b"), directory("c"));
+    for binary in binaries() {
+        for (path, code) in [
+            (format!("{a}:{b}:{c}"), 2),
+            (format!("/etc/passwd:{c}:{b}"), 3),
+            (format!("{a}:/nonexistent"), 126),
+            ("/nonexistent".to_owned(), 127),
+        ] {
+            assert_eq!(foster(&binary, &["tool"], &[("PATH", &path)]).0, code, "{path}");
+        }
+        // An empty directory is the current one.
+        let mut command = Command::new(&binary);
+        command.arg("tool").env("PATH", "/nonexistent:").current_dir(scratch.path("c"));
+        assert_eq!(plainly(&mut command).status.code(), Some(3));
+        let mut command = Command::new(&binary);
+        command.args(["true"]).env_remove("PATH");
+        assert_eq!(plainly(&mut command).status.code(), Some(0), "a default without PATH");
+    }
+}
+
+/// A full or closed stderr costs the line, not the exit code.
+#[test]
+fn a_failure_without_a_stderr_keeps_its_code() {
+    for binary in binaries() {
+        for stderr in ["2>&-", "2>/dev/full", "<&- >&- 2>&-"] {
+            let script =
+                format!("\"$0\" -vvv no-such-command {stderr}; echo $?; \"$0\" -vvv sh -c 'exit 3' {stderr}; echo $?");
+            let output = plainly(Command::new("sh").arg("-c").arg(script).arg(&binary));
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "127\n3\n", "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn the_release_builds_are_static() {
+    for binary in binaries() {
+        let output = plainly(Command::new("ldd").arg(&binary));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("not a dynamic executable") || text.contains("statically linked"), "{text}");
+    }
+}

@@ -1,0 +1,261 @@
+//! SPEC: every catchable signal reaches the command, once, with its payload; nothing of foster's own does.
+
+use crate::harness::{
+    End, Finished, Foster, Place, Run, binaries, everywhere, namespaces, only_child, send, signals_taken,
+};
+
+const SIGUSR1: i32 = 10;
+
+/// All but KILL and STOP, which no process can catch, and CHLD, which is foster's own.
+fn forwarded() -> impl Iterator<Item = i32> {
+    (1..=31).chain(34..=64).filter(|signal| ![9, 17, 19].contains(signal))
+}
+
+/// Sends every signal, waits each time until everybody of `roles` has said it, and then checks the totals: standard
+/// signals coalesce when they pend, so one at a time is the only way to see that each came once.
+fn every_signal_once(run: &Run, roles: &[&str]) {
+    let everybody_says = |whats: &[String]| {
+        let mut said: Vec<String> = roles.iter().flat_map(|_| whats).map(|_| run.line()).collect();
+        let mut expected: Vec<String> =
+            roles.iter().flat_map(|role| whats.iter().map(move |what| format!("{role} {what}"))).collect();
+        said.sort();
+        expected.sort();
+        assert_eq!(said, expected);
+    };
+    everybody_says(&["ready".to_owned()]);
+    for signal in forwarded() {
+        run.signal(signal);
+        everybody_says(&[format!("got {signal}")]);
+    }
+    run.signal(SIGUSR1);
+    let totals = forwarded().map(|s| format!("{s}:{}", if s == SIGUSR1 { 2 } else { 1 })).collect::<Vec<_>>().join(" ");
+    everybody_says(&[format!("got {SIGUSR1}"), format!("total {totals}")]);
+}
+
+#[test]
+fn every_signal_reaches_the_command_once() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).fixture(&["signals"]);
+        every_signal_once(&run, &["command"]);
+        assert_eq!(run.finish().end, End::Exited(0));
+    });
+}
+
+#[test]
+fn with_group_every_signal_reaches_a_grandchild_once_too() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("-g").fixture(&["signals", "with-grandchild"]);
+        every_signal_once(&run, &["command", "grandchild"]);
+        assert_eq!(run.finish().end, End::Exited(0));
+    });
+}
+
+#[test]
+fn without_group_a_grandchild_gets_nothing() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).fixture(&["signals", "with-grandchild"]);
+        let mut ready = [run.line(), run.line()];
+        ready.sort();
+        assert_eq!(ready, ["command ready", "grandchild ready"]);
+        for signal in [15, 40, 40, 12] {
+            run.signal(signal);
+            run.expect(&format!("command got {signal}"));
+        }
+    });
+}
+
+#[test]
+fn a_thousand_queued_signals_keep_their_order_and_payload() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        for option in ["-c", "-g"] {
+            let run = Foster::new(binary, place).option(option).fixture(&["queue", "1000"]);
+            run.expect("in order 1000");
+            assert_eq!(run.finish().end, End::Exited(0));
+        }
+    });
+}
+
+#[test]
+fn a_rewrite_sends_another_signal_or_none() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let new = || Foster::new(binary, place);
+        let spelled = [
+            new().option("-r").option("TERM:QUIT").option("-rHUP:0").option("--rewrite=SIGINT:SIGRTMIN+1"),
+            new().option("-r").option("15:3").option("-r").option("1:none").option("-r").option("2:35"),
+            new().env("FOSTER_REWRITE", "sigterm:quit,HUP:0,INT:RTMIN+1"),
+        ];
+        for foster in spelled {
+            let run = foster.fixture(&["signals"]);
+            run.expect("command ready");
+            for (sent, seen) in [(15, 3), (2, 35), (12, 12)] {
+                run.signal(sent);
+                run.expect(&format!("command got {seen}"));
+            }
+            run.signal(1);
+            run.signal(SIGUSR1);
+            run.expect("command got 10");
+            run.signal(SIGUSR1);
+            run.expect("command got 10");
+            run.expect("command total 3:1 10:2 12:1 35:1");
+            assert_eq!(run.finish().end, End::Exited(0));
+        }
+    });
+}
+
+#[test]
+fn a_signal_says_who_sent_it_at_info() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("-v").fixture(&["wait-for-term"]);
+        run.expect("ready");
+        run.signal(15);
+        let Finished { end, stderr, .. } = run.finish();
+        assert_eq!(end, End::Exited(42));
+        let fixture = crate::harness::fixture();
+        let name = fixture.display();
+        let forwarded = format!("info: SIGTERM from outside this PID namespace forwarded to command {name}");
+        assert!(stderr.contains(&forwarded), "{stderr}");
+        let ended = "exited with status 42, after ";
+        assert!(
+            stderr.contains(ended) && stderr.contains(" s after SIGTERM from outside this PID namespace"),
+            "{stderr}"
+        );
+
+        let run = Foster::new(binary, place).option("-v").run(&["sh", "-c", "kill -TERM $PPID; sleep 30"]);
+        let finished = run.finish();
+        finished.assert_ended_by(place, 15);
+        assert!(finished.stderr.contains(" (sh, uid 0) forwarded to command sh"), "{}", finished.stderr);
+        assert!(!finished.stderr.contains("error"), "asked for, so no incident: {}", finished.stderr);
+    });
+}
+
+/// tini with the same broken stderr sends its command the SIGPIPE that its own log line caused.
+#[test]
+fn a_sigpipe_that_foster_caused_itself_is_not_forwarded() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let fixture = crate::harness::fixture();
+        let run = Foster::new(binary, place)
+            .after(&[fixture.to_str().unwrap(), "broken-stderr"])
+            .option("-vvv")
+            .fixture(&["signals"]);
+        run.expect("command ready");
+        // Each is logged, so each causes another SIGPIPE of foster's own.
+        for signal in [12, 40, 12, SIGUSR1, 13, SIGUSR1] {
+            run.signal(signal);
+            run.expect(&format!("command got {signal}"));
+        }
+        run.expect("command total 10:2 12:2 13:1 40:1");
+        assert_eq!(run.finish().end, End::Exited(0));
+    });
+}
+
+/// The command changed its user, so a foster without privileges may not signal it: one warning, and foster goes on.
+#[test]
+fn a_forward_that_is_not_permitted_is_one_warning() {
+    if !namespaces() {
+        return;
+    }
+    for binary in binaries() {
+        // As root of the machine, where there are other users; setpriv gives foster's own capability to kill away.
+        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
+        if !is_root {
+            eprintln!("SKIPPED: not root, so no command can change its user");
+            return;
+        }
+        // Without the capability to kill, as in a container that drops them all.
+        let run = Foster::new(&binary, Place::Pid1)
+            .with_machines_users()
+            .after(&["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", "--"])
+            .fixture(&["as-user", "1000"]);
+        run.expect("ready");
+        for _ in 0..3 {
+            run.signal(12);
+            signals_taken(run.foster_pid());
+        }
+        send(only_child(run.foster_pid()), 9);
+        let Finished { end, stderr, .. } = run.finish();
+        assert_eq!(end, End::Exited(137), "{stderr}");
+        let warnings = stderr.matches("warning: SIGUSR2 could not be forwarded to command").count();
+        assert_eq!(warnings, 1, "one warning for three signals: {stderr}");
+    }
+}
+
+#[test]
+fn the_commands_end_is_foster_s_end() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        for code in [0, 1, 2, 42, 125, 255] {
+            let run = Foster::new(binary, place).fixture(&["exit", &code.to_string()]);
+            let Finished { end, stderr, .. } = run.finish();
+            assert_eq!((end, stderr.as_str()), (End::Exited(code), ""));
+        }
+        for signal in forwarded().chain([9]).filter(|s| ![18, 20, 21, 22, 23, 28].contains(s)) {
+            let finished = Foster::new(binary, place).fixture(&["die", &signal.to_string()]).finish();
+            finished.assert_ended_by(place, signal);
+            // In a pipeline SIGPIPE is how a writer ends; anywhere else a signal that nobody sent is an incident.
+            let quiet = signal == 13 && place == Place::Subreaper;
+            assert_eq!(finished.stderr.contains("]: error: command "), !quiet, "signal {signal}: {}", finished.stderr);
+        }
+    });
+}
+
+#[test]
+fn ok_exit_codes_are_reported_as_0() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let new = || Foster::new(binary, place);
+        let ok = |foster: Foster, mode: &str, n: &str| foster.fixture(&[mode, n]).finish().end;
+        assert_eq!(ok(new().option("-e").option("3"), "exit", "3"), End::Exited(0));
+        assert_eq!(ok(new().option("-e3").option("--ok-exit=7"), "exit", "7"), End::Exited(0));
+        assert_eq!(ok(new().option("-e").option("143"), "die", "15"), End::Exited(0));
+        assert_eq!(ok(new().env("FOSTER_OK_EXIT", "3,143"), "die", "15"), End::Exited(0));
+        assert_eq!(ok(new().option("-e").option("3"), "exit", "4"), End::Exited(4));
+    });
+}
+
+/// The parent of foster dies: foster gets the signal that it asked for, and passes it on.
+#[test]
+fn parent_death_is_passed_on() {
+    if !namespaces() {
+        return;
+    }
+    for binary in binaries() {
+        let fixture = crate::harness::fixture();
+        let run = Foster::new(&fixture, Place::Pid1).option("parent-dies").run(&[
+            binary.as_os_str(),
+            "-p".as_ref(),
+            "USR2".as_ref(),
+            "--".as_ref(),
+            fixture.as_os_str(),
+            "wait-for-term".as_ref(),
+        ]);
+        run.expect("parent exited 0");
+        // 43: something other than SIGTERM came.
+        run.expect("foster exited 43");
+        assert_eq!(run.finish().end, End::Exited(0));
+    }
+}
