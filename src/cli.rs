@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use lexopt::Arg;
 
-use crate::config::Config;
+use crate::config::{Config, DURATION, parse_duration};
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
 
@@ -25,6 +25,9 @@ pub enum Parsed<'a> {
 enum Id {
     Group,
     Rewrite,
+    Grace,
+    StopDelay,
+    Wait,
     WarnOnReap,
     OkExit,
     ParentDeath,
@@ -53,7 +56,8 @@ enum Env {
 
 struct Opt {
     id: Id,
-    short: char,
+    /// `None`: the long form alone.
+    short: Option<char>,
     long: &'static str,
     /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
     value: Option<(&'static str, &'static str)>,
@@ -66,7 +70,7 @@ const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for 
 const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,
-        short: 'g',
+        short: Some('g'),
         long: "group",
         value: None,
         env: Env::Flag,
@@ -74,23 +78,47 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Rewrite,
-        short: 'r',
+        short: Some('r'),
         long: "rewrite",
         value: Some(("FROM:TO", FROM_TO)),
         env: Env::List,
         help: "forward TO when FROM arrives (repeat; TO 0: drop)",
     },
     Opt {
+        id: Id::Grace,
+        short: Some('k'),
+        long: "grace",
+        value: Some(("DURATION", DURATION)),
+        env: Env::Value,
+        help: "SIGKILL what is still alive this long after a stop request",
+    },
+    Opt {
+        id: Id::StopDelay,
+        short: None,
+        long: "stop-delay",
+        value: Some(("DURATION", DURATION)),
+        env: Env::Value,
+        help: "hold a stop request this long before forwarding it",
+    },
+    Opt {
         id: Id::WarnOnReap,
-        short: 'w',
+        short: Some('w'),
         long: "warn-on-reap",
         value: None,
         env: Env::Flag,
         help: "report reaped orphans as warnings instead of debug",
     },
     Opt {
+        id: Id::Wait,
+        short: None,
+        long: "wait",
+        value: None,
+        env: Env::Flag,
+        help: "outlive the command until its daemons have ended",
+    },
+    Opt {
         id: Id::OkExit,
-        short: 'e',
+        short: Some('e'),
         long: "ok-exit",
         value: Some(("CODE", "a code from 0 to 255")),
         env: Env::List,
@@ -98,7 +126,7 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::ParentDeath,
-        short: 'p',
+        short: Some('p'),
         long: "parent-death",
         value: Some(("SIGNAL", ACCEPTED)),
         env: Env::Value,
@@ -106,7 +134,7 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Subreaper,
-        short: 's',
+        short: Some('s'),
         long: "subreaper",
         value: None,
         env: Env::Flag,
@@ -114,7 +142,7 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::SingleChild,
-        short: 'c',
+        short: Some('c'),
         long: "single-child",
         value: None,
         env: Env::Flag,
@@ -122,7 +150,7 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Verbose,
-        short: 'v',
+        short: Some('v'),
         long: "verbose",
         value: None,
         env: Env::Count,
@@ -130,7 +158,7 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::License,
-        short: 'l',
+        short: Some('l'),
         long: "license",
         value: None,
         env: Env::None,
@@ -138,13 +166,13 @@ const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Version,
-        short: 'V',
+        short: Some('V'),
         long: "version",
         value: None,
         env: Env::None,
         help: "print the version and exit",
     },
-    Opt { id: Id::Help, short: 'h', long: "help", value: None, env: Env::None, help: "print this help and exit" },
+    Opt { id: Id::Help, short: Some('h'), long: "help", value: None, env: Env::None, help: "print this help and exit" },
 ];
 
 /// FOSTER_LOG is no option's: it is a filter, `-v` is a level.
@@ -152,7 +180,7 @@ const LOG_VARIABLE: &str = "FOSTER_LOG";
 
 impl Opt {
     fn by_short(c: char) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.short == c)
+        OPTIONS.iter().find(|opt| opt.short == Some(c))
     }
 
     fn by_long(name: &str) -> Option<&'static Opt> {
@@ -222,6 +250,16 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
     if line.config.log.filter.is_some() && !set_by_flag.contains(&Id::Verbose) {
         line.config.log.verbosity = 0;
     }
+    if let Some(grace) = line.config.grace
+        && grace <= line.config.stop_delay
+        && !line.config.stop_delay.is_zero()
+    {
+        return Err(
+            "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
+                    left between the delay and SIGKILL"
+                .to_owned(),
+        );
+    }
     line.config.command = command;
     if command.is_empty() {
         return Err("no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]".to_owned());
@@ -276,27 +314,31 @@ impl CommandLine<'_> {
     fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
         self.given.push(opt.id);
         let config = &mut self.config;
-        let text = || {
+        let value = value.unwrap_or_default();
+        let bad = || {
             let accepted = opt.value.map_or("", |(_, accepted)| accepted);
-            let value = value.unwrap_or_default();
-            let bad = move || format!("'{}' is not accepted; give {accepted}", OneLine(value));
-            std::str::from_utf8(value).map_err(|_| bad()).map(|text| (text, bad))
+            format!("'{}' is not accepted; give {accepted}", OneLine(value))
         };
+        let text = || std::str::from_utf8(value).map_err(|_| bad());
+        let duration = || parse_duration(text()?).ok_or_else(bad);
         match opt.id {
             Id::Group => config.group = true,
             Id::WarnOnReap => config.log.warn_on_reap = true,
             Id::Verbose => config.log.verbosity = config.log.verbosity.saturating_add(1),
             Id::Rewrite => {
-                let (text, _) = text()?;
+                let text = text()?;
                 config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
             }
             Id::OkExit => {
-                let (text, bad) = text()?;
+                let text = text()?;
                 let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
                 config.ok_codes.insert(text.parse().ok().filter(|_| digits).ok_or_else(bad)?);
             }
+            Id::Grace => config.grace = Some(duration()?),
+            Id::StopDelay => config.stop_delay = duration()?,
+            Id::Wait => config.wait = true,
             Id::ParentDeath => {
-                let (text, bad) = text()?;
+                let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
             }
             Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
@@ -337,7 +379,8 @@ fn help() -> String {
         for opt in OPTIONS {
             let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
             let variable = if opt.env == Env::None { String::new() } else { format!(" [{}]", opt.variable()) };
-            writeln!(f, "  -{}, {:<24} {}{variable}", opt.short, format!("--{}{value}", opt.long), opt.help)?;
+            let short = opt.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
+            writeln!(f, "  {short}{:<24} {}{variable}", format!("--{}{value}", opt.long), opt.help)?;
         }
         Ok(())
     });

@@ -1,6 +1,7 @@
 //! What foster was asked to do, resolved once and never changed.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use crate::exit::OkCodes;
 use crate::signal::{Rewrites, Signal};
@@ -16,10 +17,66 @@ pub struct Config<'a> {
     pub rewrites: Rewrites,
     /// Exit codes to report as 0 (`-e`).
     pub ok_codes: OkCodes,
+    /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
+    pub grace: Option<Duration>,
+    /// How long a stop request is held before it is forwarded (`--stop-delay`).
+    pub stop_delay: Duration,
+    /// Outlive the command until its daemons have ended (`--wait`).
+    pub wait: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
     /// What is said, and how loudly.
     pub log: LogConfig,
+}
+
+impl Config<'_> {
+    /// The grace of leftovers without `--grace`, when the command has ended unasked. After a stop request there is none:
+    /// the platform that asked has a limit of its own.
+    pub const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
+}
+
+/// What [`parse_duration`] takes, for error messages.
+pub const DURATION: &str = "a duration like 25s, 500ms, 1.5m or 1m30s (units ms, s, m, h; a bare number is seconds)";
+
+/// Reads a duration: numbers, each with a unit, that add up. A bare number is seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    loop {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(unit_at);
+        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_end);
+        let unit_ms: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            // Only alone: in 1m30 the 30 could be anything.
+            "" if rest.len() == text.len() => 1_000,
+            _ => return None,
+        };
+        total = total.checked_add(times(number, unit_ms)?)?;
+        if next.is_empty() {
+            return Some(total);
+        }
+        rest = next;
+    }
+}
+
+/// `1.5` of so many milliseconds, exact to the millisecond.
+fn times(number: &str, unit_ms: u64) -> Option<Duration> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let fraction_ms = match fraction.len() {
+        1..=3 => fraction
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(unit_ms)?
+            .checked_div(10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?)?,
+        _ => return None,
+    };
+    let whole_ms = whole.parse::<u64>().ok()?.checked_mul(unit_ms)?;
+    Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
 }
 
 /// What is said, and how loudly.
@@ -31,4 +88,58 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_are_read_as_they_are_written_elsewhere() {
+        for (text, ms) in [
+            ("0", 0),
+            ("25", 25_000),
+            ("25s", 25_000),
+            ("500ms", 500),
+            ("1.5m", 90_000),
+            ("1m30s", 90_000),
+            ("1h", 3_600_000),
+            ("0.25", 250),
+            ("1.5s500ms", 2_000),
+        ] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "+1",
+            "1 s",
+            " 1s",
+            "1d",
+            "1m30",
+            "1..5s",
+            ".5s",
+            "5.",
+            "1.2345s",
+            "1e3s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "1sms",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "[0-9.msh ]{0,24}") {
+            parse_duration(&text);
+        }
+    }
 }

@@ -53,10 +53,37 @@ impl fmt::Display for OneLine<'_> {
 /// What foster needs of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// The process ID, field 1.
+    pub pid: i32,
     /// `comm`, field 2.
     pub name: Name,
+    /// Its state as the kernel's letter, field 3.
+    pub state: u8,
+    /// Its parent, field 4.
+    pub parent: i32,
     /// `starttime`, field 22: when it started, in clock ticks after boot.
     pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Dead, and only waiting to be reaped.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// The state as proc(5) explains the letter.
+    pub fn state_in_words(&self) -> &'static str {
+        match self.state {
+            b'R' => "running",
+            b'S' => "sleeping",
+            b'D' => "in uninterruptible sleep",
+            b'T' => "stopped",
+            b't' => "stopped by a debugger",
+            b'Z' => "a zombie",
+            b'I' => "idle",
+            _ => "in an unknown state",
+        }
+    }
 }
 
 /// Reads `/proc/PID/stat`, which a zombie still has.
@@ -78,16 +105,68 @@ pub fn age(start_ticks: u64) -> Duration {
     sys::since_boot().saturating_sub(Duration::from_millis(started_ms))
 }
 
+/// Every process that /proc shows, as it is being read, smallest pid first.
+///
+/// # Errors
+/// /proc is not there or may not be listed.
+pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
+    let listed = std::fs::read_dir("/proc")?;
+    Ok(listed.filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?)))
+}
+
+/// Calls `found` with each living descendant of `root`, at once when it is found: a process that forks and ends has no
+/// time to do so between being seen and being signalled.
+///
+/// # Errors
+/// /proc is not there or may not be listed.
+pub fn descendants(root: i32, mut found: impl FnMut(&Stat)) -> std::io::Result<()> {
+    let mut family = vec![root];
+    // Whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
+    let mut strangers = Vec::new();
+    for process in processes()? {
+        match joins(&mut family, &process) {
+            true if !process.is_dead() => found(&process),
+            true => {}
+            false => strangers.push(process),
+        }
+    }
+    loop {
+        let before = strangers.len();
+        strangers.retain(|process| {
+            let is_family = joins(&mut family, process);
+            if is_family && !process.is_dead() {
+                found(process);
+            }
+            !is_family
+        });
+        if strangers.len() == before {
+            return Ok(());
+        }
+    }
+}
+
+/// Adds a process to the sorted family if its parent is in it.
+fn joins(family: &mut Vec<i32>, process: &Stat) -> bool {
+    let is_family = family.binary_search(&process.parent).is_ok();
+    if is_family && let Err(place) = family.binary_search(&process.pid) {
+        family.insert(place, process.pid);
+    }
+    is_family
+}
+
 /// The name stands in parentheses and may hold any byte, parentheses, blanks and newlines included: what follows the
 /// last `)` is numbers.
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|b| *b == b'(')?;
     let close = text.iter().rposition(|b| *b == b')')?;
+    let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim_end().parse().ok()?;
     let name = Name::new(text.get(open.checked_add(1)?..close)?);
-    let rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?;
-    // The first word after the name is field 3, so field 22 is number 19 from there.
-    let start_ticks = rest.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    Some(Stat { name, start_ticks })
+    let mut rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?.split_ascii_whitespace();
+    let state = *rest.next()?.as_bytes().first()?;
+    let parent = rest.next()?.parse().ok()?;
+    // That was field 4, so field 22 is number 17 from here.
+    let start_ticks = rest.nth(17)?.parse().ok()?;
+    Some(Stat { pid, name, state, parent, start_ticks })
 }
 
 /// Reads a /proc file, which is never short of what one read(2) returns for these sizes.

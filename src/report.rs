@@ -9,8 +9,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::config::LogConfig;
 use crate::exit::Death;
-use crate::proc::{Name, OneLine};
+use crate::proc::{Name, OneLine, Stat};
 use crate::signal::{Delivery, Sender, Signal};
+use crate::supervisor::Roll;
 use crate::sys;
 
 /// Something worth saying.
@@ -41,6 +42,33 @@ pub enum Report {
     },
     /// `-r SIGNAL:0` held it back.
     Dropped(Delivery),
+    /// `--stop-delay` holds a stop request for so long.
+    Held {
+        /// The request.
+        delivery: Delivery,
+        /// For how long, at most.
+        delay: Duration,
+    },
+    /// The command was stopped, and no shell is there to continue it.
+    Stopped {
+        /// By this signal.
+        signal: Signal,
+        /// foster continued it.
+        continued: bool,
+    },
+    /// The command ended, and what it left is asked to end too.
+    LeftoversAsked,
+    /// The command ended, and foster stays for what it left (`--wait`).
+    LeftoversAwaited,
+    /// A signal went to what the command left.
+    ForwardedToLeftovers {
+        /// What arrived.
+        delivery: Delivery,
+        /// What was sent on.
+        signal: Signal,
+    },
+    /// The leftovers cannot be found, so they are left alone.
+    LeftoversUnknown(nix::Error),
     /// An orphan was reaped.
     Orphan(Orphan),
     /// The command is gone.
@@ -106,12 +134,20 @@ impl Report {
     fn level(&self, warn_on_reap: bool) -> Level {
         match self {
             Report::CommandEnded { cause: Cause::Incident, .. } => Level::Error,
-            Report::ForwardFailed { .. } | Report::Degraded { .. } => Level::Warn,
+            Report::ForwardFailed { .. }
+            | Report::Degraded { .. }
+            | Report::Stopped { .. }
+            | Report::LeftoversUnknown(_) => Level::Warn,
             Report::Orphan(_) if warn_on_reap => Level::Warn,
             Report::Orphan(_) | Report::ForwardTooLate(_) => Level::Debug,
-            Report::Started { .. } | Report::Forwarded { .. } | Report::Dropped(_) | Report::CommandEnded { .. } => {
-                Level::Info
-            }
+            Report::Started { .. }
+            | Report::Forwarded { .. }
+            | Report::ForwardedToLeftovers { .. }
+            | Report::Dropped(_)
+            | Report::Held { .. }
+            | Report::LeftoversAsked
+            | Report::LeftoversAwaited
+            | Report::CommandEnded { .. } => Level::Info,
         }
     }
 
@@ -134,6 +170,32 @@ impl Report {
             }
             Report::Dropped(delivery) => {
                 write!(f, "{} {} dropped, as --rewrite says", delivery.signal, delivery.sender)
+            }
+            Report::Held { delivery, delay } => {
+                write!(f, "{} {} held for {}, as --stop-delay says", delivery.signal, delivery.sender, Span(*delay))
+            }
+            Report::Stopped { signal, continued: true } => {
+                write!(f, "command {command} was stopped by {signal}; no shell could continue it, so foster did")
+            }
+            Report::Stopped { signal, continued: false } => {
+                write!(f, "command {command} was stopped by {signal} and stays so until somebody sends it SIGCONT")
+            }
+            Report::LeftoversAsked => {
+                write!(f, "command {command} has ended and left processes behind; SIGTERM sent to all of them")
+            }
+            Report::LeftoversAwaited => {
+                write!(f, "command {command} has ended and left processes behind; waiting for them, as --wait says")
+            }
+            Report::ForwardedToLeftovers { delivery, signal } => match *signal == delivery.signal {
+                true => write!(f, "{signal} {} forwarded to what command {command} left behind", delivery.sender),
+                false => write!(
+                    f,
+                    "{} {} forwarded as {signal} to what command {command} left behind",
+                    delivery.signal, delivery.sender
+                ),
+            },
+            Report::LeftoversUnknown(errno) => {
+                write!(f, "what command {command} left behind cannot be found and stays alive: /proc: {}", errno.desc())
             }
             Report::Orphan(orphan) => write!(f, "{orphan}"),
             Report::CommandEnded { pid, death, ran, cause } => {
@@ -184,6 +246,9 @@ impl fmt::Display for Span {
     }
 }
 
+/// How many of those alive are named in one line.
+const ROLL_NAMES: usize = 10;
+
 /// Says things about one command.
 pub struct Reporter<'a> {
     command: &'a [u8],
@@ -205,6 +270,35 @@ impl<'a> Reporter<'a> {
     /// Whether senders of signals are named: only then is it worth reading /proc for them.
     pub fn names_senders(&self) -> bool {
         log::log_enabled!(target: TARGET, Level::Info)
+    }
+
+    /// Names those who are still alive: pid, name and state of the first few, and how many more.
+    pub fn call_roll(&self, roll: Roll, alive: &[Stat]) {
+        let names = fmt::from_fn(|f| {
+            for (i, process) in alive.iter().take(ROLL_NAMES).enumerate() {
+                f.write_str(if i == 0 { "" } else { ", " })?;
+                write!(f, "{} ({}, {})", process.pid, process.name, process.state_in_words())?;
+            }
+            match alive.len().saturating_sub(ROLL_NAMES) {
+                0 => Ok(()),
+                more => write!(f, " and {more} more"),
+            }
+        });
+        let count = alive.len();
+        let s = if count == 1 { "" } else { "es" };
+        match roll {
+            Roll::Awaited(Some(left)) => {
+                log::warn!(target: TARGET, "waiting for {count} process{s}, SIGKILL in {}: {names}", Span(left));
+            }
+            Roll::Awaited(None) => log::warn!(target: TARGET, "waiting for {count} process{s}: {names}"),
+            Roll::Killed => log::warn!(target: TARGET, "the grace is over, SIGKILL to {count} process{s}: {names}"),
+            Roll::GivenUp => log::warn!(target: TARGET, "SIGKILL did not end {count} process{s}: {names}"),
+        }
+    }
+
+    /// Whether a roll call will be heard: only then is it worth reading /proc for it.
+    pub fn calls_rolls(&self) -> bool {
+        log::log_enabled!(target: TARGET, Level::Warn)
     }
 
     /// Says one thing, if the level asks for it.

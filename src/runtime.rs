@@ -1,5 +1,6 @@
 //! The loop: wait, reap, ask the policy, do what it says. No decision is made here.
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,12 @@ use nix::errno::Errno;
 
 use crate::config::Config;
 use crate::exit::{Change, Outcome};
-use crate::proc;
+use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter};
 use crate::signal::{Delivery, Sender, Signal};
 use crate::spawn::{self, Inherited};
-use crate::supervisor::{Action, Event, Started, State, Target, step};
-use crate::sys::{self, Disposition, Reaped};
+use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
+use crate::sys::{self, Disposition, NoNews, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
 
 /// PID 1 of its namespace, which the kernel treats apart.
@@ -52,13 +53,15 @@ pub fn run(config: &Config, environment: &[&CStr]) -> u8 {
     }
     reporter.say(Report::Started { pid: spawned.pid });
     let started = Started { pid: spawned.pid, is_pid1, has_terminal, now: Duration::ZERO };
-    let mut foster =
-        Foster { state: State::new(config, started), reporter, clock, actions: Vec::with_capacity(8), warned: false };
-    let outcome = foster.supervise(orphaned);
-    if has_terminal {
-        terminal::take_back_from(spawned.pid);
-    }
-    end(outcome)
+    let mut foster = Foster {
+        state: State::new(config, started),
+        is_pid1,
+        reporter,
+        clock,
+        actions: Vec::with_capacity(8),
+        warned: false,
+    };
+    end(foster.supervise(orphaned))
 }
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
@@ -84,6 +87,7 @@ fn release_what_the_command_inherited(is_pid1: bool) {
 
 struct Foster<'a> {
     state: State,
+    is_pid1: bool,
     reporter: Reporter<'a>,
     clock: Instant,
     /// Kept from event to event, so that none allocates.
@@ -100,31 +104,40 @@ impl Foster<'_> {
             self.handle(Event::Signal(delivery));
         }
         loop {
-            while let Some(event) = self.reap_one() {
-                self.handle(event);
-            }
-            if let Some(outcome) = self.handle(Event::Drained) {
+            let no_news = loop {
+                match self.news() {
+                    Ok(event) => self.handle(event),
+                    Err(no_news) => break no_news,
+                };
+            };
+            if let Some(outcome) = self.handle(Event::Drained { children_left: no_news.children_left }) {
                 return outcome;
             }
-            if let Some(delivery) = sys::wait_for_signal(None) {
-                self.handle(Event::Signal(self.with_sender_named(delivery)));
+            let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
+            let outcome = match sys::wait_for_signal(left) {
+                Some(delivery) => self.handle(Event::Signal(self.with_sender_named(delivery))),
+                None => self.handle(Event::Deadline),
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
             }
         }
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
-    fn reap_one(&mut self) -> Option<Event> {
+    fn news(&mut self) -> Result<Event, NoNews> {
         loop {
             let reaped = if self.reporter.describes_orphans() { self.reap_described()? } else { sys::reap_any()? };
-            // A child that has stopped is not an event yet: it lives, and its pid stays its own.
-            if let Some(Change::Died(death)) = Change::from_status(reaped.status) {
-                return Some(Event::Died { pid: reaped.pid, death });
+            match Change::from_status(reaped.status) {
+                Some(Change::Died(death)) => return Ok(Event::Died { pid: reaped.pid, death }),
+                Some(Change::Stopped(signal)) => return Ok(Event::Stopped { pid: reaped.pid, signal }),
+                None => {}
             }
         }
     }
 
     /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
-    fn reap_described(&mut self) -> Option<Reaped> {
+    fn reap_described(&mut self) -> Result<Reaped, NoNews> {
         loop {
             let pid = sys::peek_any()?;
             let stat = proc::stat(pid);
@@ -142,7 +155,7 @@ impl Foster<'_> {
                     max_rss_kib: usage.max_rss_kib,
                 }));
             }
-            return Some(reaped);
+            return Ok(reaped);
         }
     }
 
@@ -159,19 +172,90 @@ impl Foster<'_> {
         let mut actions = std::mem::take(&mut self.actions);
         step(&mut self.state, event, self.clock.elapsed(), &mut actions);
         let mut outcome = None;
+        let mut follow_up = None;
         for action in actions.drain(..) {
             match action {
                 Action::Forward { target, signal, delivery } => self.forward(target, signal, delivery),
+                Action::SignalLeftovers(signal) => follow_up = self.signal_leftovers(signal),
+                // ESRCH cannot be, it is unreaped; EPERM: it changed its user, and the roll call has named it.
+                Action::KillCommand(pid) => drop(sys::send(pid, Signal::KILL, None)),
+                // ESRCH: it has just ended.
+                Action::Continue(group) => drop(sys::send_to_group(group, Signal::CONT, None)),
+                Action::HandTerminal(group) => {
+                    // Only `fg` has brought foster to the foreground; an error means that the terminal is gone.
+                    Foreground::own().map(|terminal| terminal.give_to(group));
+                }
+                Action::TakeTerminal(group) => terminal::take_back_from(group),
+                Action::SuspendSelf(signal) => follow_up = self.suspend(signal),
                 Action::Say(report) => self.reporter.say(report),
+                Action::NameLeftovers(roll) => self.call_roll(roll),
                 Action::End(with) => outcome = Some(with),
             }
         }
         self.actions = actions;
-        outcome
+        match follow_up {
+            Some(event) => self.handle(event),
+            None => outcome,
+        }
+    }
+
+    /// Stops foster as its command was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
+    fn suspend(&self, signal: Signal) -> Option<Event> {
+        (!sys::stop_by(signal)).then_some(Event::NotSuspended(signal))
+    }
+
+    /// As PID 1 everything else in the namespace, which one call reaches whole; otherwise foster's descendants, found
+    /// through /proc, round after round while new ones turn up.
+    fn signal_leftovers(&self, signal: Signal) -> Option<Event> {
+        if self.is_pid1 {
+            // ESRCH: there is nobody else.
+            let _ = sys::signal_everybody_else(signal);
+            return None;
+        }
+        let mut signalled = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let before = signalled.len();
+            let found = proc::descendants(sys::pid(), |process| {
+                let identity = (process.pid, process.start_ticks);
+                if !signalled.contains(&identity) && signal_process(process, signal) {
+                    signalled.insert(identity);
+                }
+            });
+            if let Err(error) = found {
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+                self.reporter.say(Report::LeftoversUnknown(errno));
+                return Some(Event::LeftoversLost);
+            }
+            if signalled.len() == before {
+                break;
+            }
+        }
+        None
+    }
+
+    fn call_roll(&self, roll: Roll) {
+        if !self.reporter.calls_rolls() {
+            return;
+        }
+        let mut alive = Vec::new();
+        if self.is_pid1 {
+            let others = proc::processes().into_iter().flatten();
+            alive.extend(others.filter(|process| process.pid != INIT && !process.is_dead()));
+        } else {
+            // Where /proc cannot be read, nobody can be named.
+            let _ = proc::descendants(sys::pid(), |process| alive.push(*process));
+        }
+        self.reporter.call_roll(roll, &alive);
     }
 
     fn forward(&mut self, target: Target, signal: Signal, delivery: Delivery) {
         let sent = match target {
+            Target::Leftovers => {
+                // If they are lost, that has been said, and the next signal of foster's own ends the wait for them.
+                self.signal_leftovers(signal);
+                self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
+                return;
+            }
             Target::Command(pid) => sys::send(pid, signal, delivery.payload),
             // ESRCH: the command has moved to another group and left none behind.
             Target::Group(pid) => match sys::send_to_group(pid, signal, delivery.payload) {
@@ -191,6 +275,23 @@ impl Foster<'_> {
             }
             Err(_) => {}
         }
+    }
+}
+
+/// How often /proc is read for one signal at most, should new descendants turn up each time. SIGKILL comes again anyway.
+const ROUNDS: u32 = 32;
+
+/// Signals this process and no other that may have got its pid meanwhile: the pidfd is opened first, and then the
+/// process is looked at again. False if it is gone.
+fn signal_process(process: &Stat, signal: Signal) -> bool {
+    match Pidfd::open(process.pid) {
+        Ok(pidfd) => {
+            let is_same = proc::stat(process.pid).is_some_and(|now| now.start_ticks == process.start_ticks);
+            is_same && pidfd.send(signal) != Err(Errno::ESRCH)
+        }
+        Err(Errno::ESRCH) => false,
+        // An old kernel or a sandbox without pidfds.
+        Err(_) => sys::send(process.pid, signal, None) != Err(Errno::ESRCH),
     }
 }
 

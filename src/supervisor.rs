@@ -1,7 +1,8 @@
 //! The policy, and nothing else: what foster does about each event. Pure, so every rule can be tested without a process.
 //!
-//! After a death is stepped, the pid is gone from the state: no action can name it again, so no signal ever reaches a
-//! process that was given a reused pid.
+//! The command runs; then it has ended and foster sees to its leftovers; then foster ends. A stop request starts the
+//! clock for both. After a death is stepped, the pid is gone from the state: no action can name it again, so no signal
+//! ever reaches a process that was given a reused pid.
 
 use std::time::Duration;
 
@@ -22,14 +23,30 @@ pub enum Event {
         /// How it ended.
         death: Death,
     },
-    /// Every child that had died is reaped; more may live.
-    Drained,
+    /// A child was stopped by this signal and lives.
+    Stopped {
+        /// The process that stands still.
+        pid: i32,
+        /// What stopped it.
+        signal: Signal,
+    },
+    /// foster wanted to stop as its command did, and the kernel would not let it: nobody is there to continue it.
+    NotSuspended(Signal),
+    /// The leftovers could not be found: not PID 1, and no /proc.
+    LeftoversLost,
+    /// Every child that had died is reaped.
+    Drained {
+        /// Others live.
+        children_left: bool,
+    },
+    /// The time that [`State::deadline`] named has come.
+    Deadline,
 }
 
 /// Something for foster to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send `delivery`, rewritten to `signal`, to the target.
+    /// Send on what arrived, rewritten to `signal`.
     Forward {
         /// Where to.
         target: Target,
@@ -38,8 +55,22 @@ pub enum Action {
         /// What arrived: its payload goes along, its sender is named in the log.
         delivery: Delivery,
     },
+    /// Send a signal of foster's own to everything in its care, which includes the command while it lives.
+    SignalLeftovers(Signal),
+    /// Send SIGKILL to the command.
+    KillCommand(i32),
+    /// Continue the process group of the command, which was stopped.
+    Continue(i32),
+    /// Give the terminal to the command's group, if foster's own group is in its foreground.
+    HandTerminal(i32),
+    /// Take the terminal back from the command's group, if that has it.
+    TakeTerminal(i32),
+    /// Stop as the command was stopped.
+    SuspendSelf(Signal),
     /// Say something.
     Say(Report),
+    /// Name those who are still alive.
+    NameLeftovers(Roll),
     /// Nothing is left to do.
     End(Outcome),
 }
@@ -51,6 +82,19 @@ pub enum Target {
     Command(i32),
     /// The process group that the command leads.
     Group(i32),
+    /// What the command left behind.
+    Leftovers,
+}
+
+/// Why those who are still alive are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roll {
+    /// foster waits for them, so much longer at most; `None`: without a limit of its own.
+    Awaited(Option<Duration>),
+    /// Their time is up: SIGKILL follows.
+    Killed,
+    /// SIGKILL did not end them, so foster ends without them.
+    GivenUp,
 }
 
 /// What foster knows.
@@ -58,21 +102,48 @@ pub enum Target {
 pub struct State {
     is_pid1: bool,
     group: bool,
+    wait: bool,
+    grace: Option<Duration>,
+    stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
-    /// The command had the terminal, so the terminal's own signals reached it without foster.
-    has_terminal: bool,
-    command: Command,
-    /// What was forwarded to the command so far: whether its death by a signal was somebody's wish.
+    /// The command got the terminal, so the terminal's own signals reach it without foster.
+    had_terminal: bool,
+    phase: Phase,
+    /// What was sent to the command so far: whether its death by a signal was somebody's wish.
     forwarded: SignalSet,
     stop_request: Option<StopRequest>,
-    orphans_reaped: u64,
+    held: Option<Held>,
+    /// When those who are still alive are to be named.
+    roll_at: Option<Duration>,
+    /// When SIGKILL is due. Once set it only ever comes nearer.
+    kill_at: Option<Duration>,
+    killing: Option<Killing>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Command {
-    Running { pid: i32, since: Duration },
-    Ended(Death),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running { pid: i32, since: Duration, standing: Standing },
+    Ended { death: Death, leftovers: Leftovers },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Up,
+    /// Stopped, and foster goes on.
+    Stopped,
+    /// Stopped, and foster stopped along with it.
+    Suspended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leftovers {
+    /// Whether there are any is not known yet.
+    Unseen,
+    /// They are what foster stays for (`--wait`).
+    Awaited,
+    /// They were asked to end.
+    Asked,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +152,28 @@ struct StopRequest {
     sender: Sender,
     at: Duration,
 }
+
+/// A stop request that waits for `--stop-delay`.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    delivery: Delivery,
+    signal: Signal,
+    until: Duration,
+}
+
+/// SIGKILL was sent. It is sent again: what forks while it is being found may have got away.
+#[derive(Clone, Copy, Debug)]
+struct Killing {
+    since: Duration,
+    again_at: Duration,
+}
+
+/// How long leftovers are waited for in silence.
+const ROLL_AFTER: Duration = Duration::from_secs(1);
+/// The pause between two rounds of SIGKILL.
+const KILL_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// After this long SIGKILL has either worked or never will: a process in uninterruptible sleep, or another user's.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// What the start of the command told.
 #[derive(Clone, Copy, Debug)]
@@ -101,19 +194,34 @@ impl State {
         State {
             is_pid1: started.is_pid1,
             group: config.group,
+            wait: config.wait,
+            grace: config.grace,
+            stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
-            has_terminal: started.has_terminal,
-            command: Command::Running { pid: started.pid, since: started.now },
+            had_terminal: started.has_terminal,
+            phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
             stop_request: None,
-            orphans_reaped: 0,
+            held: None,
+            roll_at: None,
+            kill_at: None,
+            killing: None,
         }
     }
 
     /// Whether this is the command's process, still unreaped.
     pub fn is_command(&self, pid: i32) -> bool {
-        matches!(self.command, Command::Running { pid: command, .. } if command == pid)
+        matches!(self.phase, Phase::Running { pid: command, .. } if command == pid)
+    }
+
+    /// When to step [`Event::Deadline`] if nothing else happens before; `None`: sleep for as long as it takes.
+    pub fn deadline(&self) -> Option<Duration> {
+        let kill = match self.killing {
+            Some(killing) => Some(killing.again_at),
+            None => self.kill_at,
+        };
+        [self.held.map(|held| held.until), self.roll_at, kill].into_iter().flatten().min()
     }
 }
 
@@ -122,41 +230,247 @@ pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Ac
     match event {
         Event::Signal(delivery) => on_signal(state, delivery, now, actions),
         Event::Died { pid, death } => on_death(state, pid, death, now, actions),
-        Event::Drained => {
-            if let Command::Ended(death) = state.command {
-                actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
-            }
-        }
+        Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
+        Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
+        Event::LeftoversLost => on_leftovers_lost(state, actions),
+        Event::Drained { children_left } => on_drained(state, children_left, now, actions),
+        Event::Deadline => on_deadline(state, now, actions),
     }
 }
 
 fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut Vec<Action>) {
-    let Command::Running { pid, .. } = state.command else { return };
     // SIGCHLD says that there is something to reap, which happens at every wake-up anyway.
     if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || delivery.sender == Sender::Myself {
+        return;
+    }
+    if delivery.signal == Signal::CONT && resume(state, actions) {
         return;
     }
     let Some(signal) = state.rewrites.apply(delivery.signal) else {
         actions.push(Action::Say(Report::Dropped(delivery)));
         return;
     };
-    if delivery.signal.is_stop_request() && state.stop_request.is_none() {
-        state.stop_request = Some(StopRequest { signal: delivery.signal, sender: delivery.sender, at: now });
+    if delivery.signal.is_stop_request() {
+        let is_first = state.stop_request.is_none();
+        note_stop_request(state, delivery, now);
+        if is_first && !state.stop_delay.is_zero() && !state.is_asking_leftovers() {
+            state.held = Some(Held { delivery, signal, until: now.saturating_add(state.stop_delay) });
+            actions.push(Action::Say(Report::Held { delivery, delay: state.stop_delay }));
+            return;
+        }
+        release(state, now, actions);
     }
-    state.forwarded.insert(signal);
-    let target = if state.group { Target::Group(pid) } else { Target::Command(pid) };
-    actions.push(Action::Forward { target, signal, delivery });
+    forward(state, delivery, signal, now, actions);
+}
+
+/// The first stop request starts the clock of `--grace`.
+fn note_stop_request(state: &mut State, delivery: Delivery, now: Duration) {
+    if state.stop_request.is_some() {
+        return;
+    }
+    state.stop_request = Some(StopRequest { signal: delivery.signal, sender: delivery.sender, at: now });
+    if let Some(grace) = state.grace {
+        kill_by(state, now.saturating_add(grace));
+    }
+}
+
+fn kill_by(state: &mut State, when: Duration) {
+    state.kill_at = Some(state.kill_at.map_or(when, |earlier| earlier.min(when)));
+}
+
+/// Forwards the stop request that was held, if one was.
+fn release(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    if let Some(held) = state.held.take() {
+        forward(state, held.delivery, held.signal, now, actions);
+    }
+}
+
+fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
+    let is_stop_request = delivery.signal.is_stop_request();
+    match &mut state.phase {
+        Phase::Running { pid, standing, .. } => {
+            let target = if state.group { Target::Group(*pid) } else { Target::Command(*pid) };
+            actions.push(Action::Forward { target, signal, delivery });
+            state.forwarded.insert(signal);
+            // A stopped process takes no signal but these two; a shell's kill builtin continues its stopped job too.
+            if is_stop_request && *standing != Standing::Up {
+                actions.push(Action::Continue(*pid));
+            }
+            if signal == Signal::CONT || is_stop_request {
+                *standing = Standing::Up;
+            }
+        }
+        Phase::Ended { leftovers, .. } => {
+            actions.push(Action::Forward { target: Target::Leftovers, signal, delivery });
+            if is_stop_request && *leftovers == Leftovers::Awaited {
+                *leftovers = Leftovers::Asked;
+                state.roll_at = Some(now.saturating_add(ROLL_AFTER));
+                actions.push(Action::SignalLeftovers(Signal::CONT));
+            }
+        }
+    }
 }
 
 fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &mut Vec<Action>) {
-    match state.command {
-        Command::Running { pid: command, since } if command == pid => {
-            let ran = now.saturating_sub(since);
-            let cause = cause_of(state, death, now);
-            actions.push(Action::Say(Report::CommandEnded { pid, death, ran, cause }));
-            state.command = Command::Ended(death);
+    let Phase::Running { pid: command, since, .. } = state.phase else { return };
+    if command != pid {
+        return;
+    }
+    let ran = now.saturating_sub(since);
+    actions.push(Action::Say(Report::CommandEnded { pid, death, ran, cause: cause_of(state, death, now) }));
+    // From here on Ctrl-C is for foster, whose leftovers may take their time.
+    if state.had_terminal {
+        actions.push(Action::TakeTerminal(pid));
+    }
+    // A stop request that was held has got what it asked for.
+    state.held = None;
+    state.phase = Phase::Ended { death, leftovers: Leftovers::Unseen };
+}
+
+fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
+    let Phase::Ended { death, leftovers } = &mut state.phase else { return };
+    if !children_left {
+        actions.push(Action::End(Outcome::of(*death, &state.ok_codes, state.is_pid1)));
+        return;
+    }
+    if *leftovers != Leftovers::Unseen {
+        return;
+    }
+    if state.wait && state.stop_request.is_none() {
+        *leftovers = Leftovers::Awaited;
+        actions.push(Action::Say(Report::LeftoversAwaited));
+        return;
+    }
+    *leftovers = Leftovers::Asked;
+    if state.killing.is_some() {
+        return;
+    }
+    if state.stop_request.is_none() {
+        kill_by(state, now.saturating_add(state.grace.unwrap_or(Config::LEFTOVER_GRACE)));
+    }
+    if state.kill_at.is_some_and(|when| when <= now) {
+        kill(state, now, actions);
+        return;
+    }
+    state.roll_at = Some(now.saturating_add(ROLL_AFTER));
+    actions.push(Action::Say(Report::LeftoversAsked));
+    actions.push(Action::SignalLeftovers(Signal::TERM));
+    actions.push(Action::SignalLeftovers(Signal::CONT));
+}
+
+fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    if state.held.is_some_and(|held| held.until <= now) {
+        release(state, now, actions);
+    }
+    if let Some(killing) = &mut state.killing {
+        if killing.again_at <= now {
+            if now.saturating_sub(killing.since) >= GIVE_UP_AFTER {
+                give_up(state, actions);
+                return;
+            }
+            killing.again_at = now.saturating_add(KILL_AGAIN_AFTER);
+            actions.push(Action::SignalLeftovers(Signal::KILL));
         }
-        _ => state.orphans_reaped = state.orphans_reaped.saturating_add(1),
+    } else if state.kill_at.is_some_and(|when| when <= now) {
+        kill(state, now, actions);
+    }
+    if state.roll_at.is_some_and(|when| when <= now) {
+        state.roll_at = None;
+        let left = state.kill_at.map(|when| when.saturating_sub(now));
+        actions.push(Action::NameLeftovers(Roll::Awaited(left)));
+    }
+}
+
+/// The time is up, for the command and for all that it left.
+fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    state.killing = Some(Killing { since: now, again_at: now.saturating_add(KILL_AGAIN_AFTER) });
+    state.roll_at = None;
+    state.forwarded.insert(Signal::KILL);
+    actions.push(Action::NameLeftovers(Roll::Killed));
+    if let Phase::Running { pid, .. } = state.phase {
+        actions.push(Action::KillCommand(pid));
+    }
+    actions.push(Action::SignalLeftovers(Signal::KILL));
+}
+
+/// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
+fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
+    if let Phase::Ended { death, .. } = state.phase {
+        actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+    }
+}
+
+/// As PID 1, foster's end is theirs too: the kernel sees to it.
+fn give_up(state: &State, actions: &mut Vec<Action>) {
+    let death = match state.phase {
+        Phase::Ended { death, .. } => death,
+        Phase::Running { .. } => Death::Killed { signal: Signal::KILL, core_dumped: false },
+    };
+    actions.push(Action::NameLeftovers(Roll::GivenUp));
+    actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+}
+
+/// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
+fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action>) {
+    let Phase::Running { pid: command, standing, .. } = &mut state.phase else { return };
+    if *command != pid {
+        return;
+    }
+    *standing = Standing::Stopped;
+    // Away from a terminal a SIGSTOP is somebody's who will send the command its SIGCONT too, not foster.
+    if state.is_pid1 || (signal == Signal::STOP && !state.had_terminal) {
+        on_unresumable_stop(state, signal, actions);
+        return;
+    }
+    *standing = Standing::Suspended;
+    if state.had_terminal {
+        actions.push(Action::TakeTerminal(pid));
+    }
+    actions.push(Action::SuspendSelf(signal));
+}
+
+fn on_not_suspended(state: &mut State, signal: Signal, actions: &mut Vec<Action>) {
+    if let Phase::Running { standing, .. } = &mut state.phase
+        && *standing == Standing::Suspended
+    {
+        *standing = Standing::Stopped;
+        on_unresumable_stop(state, signal, actions);
+    }
+}
+
+/// There is no shell that could ever `fg` it. A Ctrl-Z is undone; a SIGSTOP was meant by whoever sent it; and one who
+/// reads from a terminal that is not his would only be stopped again.
+fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Action>) {
+    let Phase::Running { pid, standing, .. } = &mut state.phase else { return };
+    let continued = signal == Signal::TSTP;
+    actions.push(Action::Say(Report::Stopped { signal, continued }));
+    if continued {
+        *standing = Standing::Up;
+        if state.had_terminal {
+            actions.push(Action::HandTerminal(*pid));
+        }
+        actions.push(Action::Continue(*pid));
+    }
+}
+
+/// foster itself was continued, by a shell's `fg` or `bg`; whether the command's group gets the terminal depends on
+/// which of the two. False when foster had not been suspended.
+fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
+    let Phase::Running { pid, standing, .. } = &mut state.phase else { return false };
+    if *standing != Standing::Suspended {
+        return false;
+    }
+    *standing = Standing::Up;
+    if state.had_terminal {
+        actions.push(Action::HandTerminal(*pid));
+    }
+    actions.push(Action::Continue(*pid));
+    true
+}
+
+impl State {
+    fn is_asking_leftovers(&self) -> bool {
+        matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
     }
 }
 
@@ -167,7 +481,7 @@ fn cause_of(state: &State, death: Death, now: Duration) -> Cause {
         Death::Exited(_) => None,
     };
     match (killed_by, state.stop_request) {
-        (Some(signal), _) if is_terminals(signal) && state.has_terminal && !state.forwarded.contains(signal) => {
+        (Some(signal), _) if is_terminals(signal) && state.had_terminal && !state.forwarded.contains(signal) => {
             Cause::Terminal
         }
         // In a pipeline a reader that has seen enough ends its writer this way; no shell says a word about it.
@@ -277,25 +591,50 @@ mod tests {
     #[test]
     fn foster_ends_once_everything_dead_is_reaped_and_not_before() {
         let mut state = state(&Config::default(), true, false);
-        assert_eq!(steps(&mut state, &[died(99, Death::Exited(23)), Event::Drained]), []);
+        assert_eq!(steps(&mut state, &[died(99, Death::Exited(23)), Event::Drained { children_left: false }]), []);
         let ended = steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(100, killed(Signal::KILL))]);
         assert!(matches!(ended[..], [Action::Say(Report::CommandEnded { pid: COMMAND, .. })]), "{ended:?}");
-        assert_eq!(steps(&mut state, &[Event::Drained]), [Action::End(Outcome::Code(4))]);
-        assert_eq!(state.orphans_reaped, 2);
+        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
     }
 
     #[test]
-    fn after_the_commands_death_its_pid_is_never_signalled() {
-        let mut state = state(&Config::default(), true, false);
-        steps(&mut state, &[died(COMMAND, Death::Exited(0))]);
-        assert_eq!(steps(&mut state, &[Event::Signal(delivery(15, OTHER))]), []);
+    fn after_the_commands_death_its_pid_is_never_named_again() {
+        let config = Config { grace: Some(at(5)), ..Config::default() };
+        for is_pid1 in [true, false] {
+            let mut state = state(&config, is_pid1, true);
+            steps(&mut state, &[died(COMMAND, Death::Exited(0))]);
+            let events = [
+                Event::Signal(delivery(15, OTHER)),
+                Event::Signal(delivery(18, OTHER)),
+                Event::Stopped { pid: COMMAND, signal: Signal::TSTP },
+                Event::NotSuspended(Signal::TSTP),
+                Event::Drained { children_left: true },
+                Event::Signal(delivery(15, OTHER)),
+            ];
+            let mut actions = steps(&mut state, &events);
+            step(&mut state, Event::Deadline, at(100), &mut actions);
+            assert!(actions.contains(&Action::SignalLeftovers(Signal::KILL)), "{actions:?}");
+            for action in actions {
+                assert!(!names_the_command(action), "{action:?}");
+            }
+        }
+    }
+
+    fn names_the_command(action: Action) -> bool {
+        matches!(
+            action,
+            Action::Forward { target: Target::Command(COMMAND) | Target::Group(COMMAND), .. }
+                | Action::KillCommand(COMMAND)
+                | Action::Continue(COMMAND)
+                | Action::HandTerminal(COMMAND)
+        )
     }
 
     #[test]
     fn a_second_process_with_the_commands_old_pid_is_an_orphan() {
         let mut state = state(&Config::default(), true, false);
         steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(COMMAND, Death::Exited(5))]);
-        assert_eq!(steps(&mut state, &[Event::Drained]), [Action::End(Outcome::Code(4))]);
+        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
     }
 
     #[test]
@@ -333,5 +672,373 @@ mod tests {
         assert_eq!(end(false, false, Signal::INT), Cause::Incident);
         assert_eq!(end(false, false, Signal::PIPE), Cause::Unasked);
         assert_eq!(end(true, false, Signal::PIPE), Cause::Incident);
+    }
+
+    fn term() -> Event {
+        Event::Signal(delivery(15, OTHER))
+    }
+
+    fn at_time(state: &mut State, now: u64, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        step(state, event, at(now), &mut actions);
+        actions
+    }
+
+    const ASKED: [Action; 3] = [
+        Action::Say(Report::LeftoversAsked),
+        Action::SignalLeftovers(Signal::TERM),
+        Action::SignalLeftovers(Signal::CONT),
+    ];
+    const KILLED: [Action; 2] = [Action::NameLeftovers(Roll::Killed), Action::SignalLeftovers(Signal::KILL)];
+    const LEFT: Event = Event::Drained { children_left: true };
+    const NONE_LEFT: Event = Event::Drained { children_left: false };
+
+    #[test]
+    fn leftovers_are_asked_once_and_killed_ten_seconds_after_an_end_that_nobody_asked_for() {
+        let mut state = state(&Config::default(), true, false);
+        assert_eq!(state.deadline(), None, "no timer while the command runs");
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
+        assert_eq!(at_time(&mut state, 3, LEFT), [], "once");
+        assert_eq!(state.deadline(), Some(at(4)));
+        let roll = Action::NameLeftovers(Roll::Awaited(Some(at(9))));
+        assert_eq!(at_time(&mut state, 4, Event::Deadline), [roll]);
+        assert_eq!(state.deadline(), Some(at(13)));
+        assert_eq!(at_time(&mut state, 13, Event::Deadline), KILLED);
+        assert_eq!(at_time(&mut state, 13, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+    }
+
+    #[test]
+    fn after_a_stop_request_there_is_no_limit_unless_a_grace_is_set() {
+        let mut state = state(&Config::default(), true, false);
+        at_time(&mut state, 2, term());
+        assert_eq!(state.deadline(), None);
+        at_time(&mut state, 3, died(COMMAND, killed(Signal::TERM)));
+        assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
+        assert_eq!(at_time(&mut state, 4, Event::Deadline), [Action::NameLeftovers(Roll::Awaited(None))]);
+        assert_eq!(state.deadline(), None);
+        assert_eq!(at_time(&mut state, 999, NONE_LEFT), [Action::End(Outcome::Code(143))]);
+    }
+
+    #[test]
+    fn one_grace_covers_the_command_and_its_leftovers() {
+        let config = Config { grace: Some(at(25)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 10, term());
+        assert_eq!(state.deadline(), Some(at(35)));
+        at_time(&mut state, 30, term());
+        assert_eq!(state.deadline(), Some(at(35)), "a second request gives no more time");
+        at_time(&mut state, 33, died(COMMAND, Death::Exited(0)));
+        assert_eq!(at_time(&mut state, 33, LEFT), ASKED);
+        at_time(&mut state, 34, Event::Deadline);
+        assert_eq!(at_time(&mut state, 35, Event::Deadline), KILLED);
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_killed_with_everything_else() {
+        let config = Config { grace: Some(at(5)), ..Config::default() };
+        let mut state = state(&config, false, false);
+        at_time(&mut state, 10, term());
+        let [roll, kill] = KILLED;
+        assert_eq!(at_time(&mut state, 15, Event::Deadline), [roll, Action::KillCommand(COMMAND), kill]);
+        let ended = at_time(&mut state, 15, died(COMMAND, killed(Signal::KILL)));
+        let asked = Cause::StopRequest { signal: Signal::TERM, sender: OTHER, took: at(5) };
+        assert_eq!(cause(&ended), asked, "no incident");
+        assert_eq!(at_time(&mut state, 15, LEFT), [], "they have been killed already");
+        assert_eq!(at_time(&mut state, 16, NONE_LEFT), [Action::End(Outcome::Signal(Signal::KILL))]);
+    }
+
+    #[test]
+    fn a_grace_of_0_means_at_once() {
+        let config = Config { grace: Some(Duration::ZERO), ..Config::default() };
+        let mut unasked = state(&config, true, false);
+        at_time(&mut unasked, 3, died(COMMAND, Death::Exited(4)));
+        assert_eq!(at_time(&mut unasked, 3, LEFT), KILLED);
+        let mut asked = state(&config, true, false);
+        assert!(matches!(at_time(&mut asked, 3, term())[..], [Action::Forward { .. }]));
+        assert_eq!(asked.deadline(), Some(at(3)));
+    }
+
+    #[test]
+    fn without_leftovers_foster_ends_at_once() {
+        for config in [Config::default(), Config { wait: true, grace: Some(at(5)), ..Config::default() }] {
+            let mut state = state(&config, true, false);
+            at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+            assert_eq!(at_time(&mut state, 3, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+        }
+    }
+
+    #[test]
+    fn sigkill_is_repeated_and_given_up_in_the_end() {
+        let config = Config { grace: Some(Duration::ZERO), ..Config::default() };
+        let mut state = state(&config, false, false);
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut state, 3, LEFT);
+        let again = state.deadline().expect("again");
+        assert_eq!(again, at(3).saturating_add(KILL_AGAIN_AFTER));
+        let mut actions = Vec::new();
+        step(&mut state, Event::Deadline, again, &mut actions);
+        assert_eq!(actions, [Action::SignalLeftovers(Signal::KILL)]);
+        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(4))];
+        assert_eq!(at_time(&mut state, 13, Event::Deadline), given_up);
+    }
+
+    #[test]
+    fn with_a_grace_even_an_unkillable_command_does_not_keep_foster() {
+        let config = Config { grace: Some(at(1)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        at_time(&mut state, 4, Event::Deadline);
+        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(137))];
+        assert_eq!(at_time(&mut state, 14, Event::Deadline), given_up);
+    }
+
+    #[test]
+    fn leftovers_that_cannot_be_found_are_not_waited_for() {
+        let mut state = state(&Config::default(), false, false);
+        assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [], "the command is not lost");
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut state, 3, LEFT);
+        assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [Action::End(Outcome::Code(4))]);
+    }
+
+    #[test]
+    fn a_stop_request_that_comes_for_the_leftovers_goes_to_them() {
+        let mut state = state(&Config { grace: Some(at(2)), ..Config::default() }, true, false);
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut state, 3, LEFT);
+        assert_eq!(state.deadline(), Some(at(4)));
+        let forward =
+            Action::Forward { target: Target::Leftovers, signal: Signal::TERM, delivery: delivery(15, OTHER) };
+        assert_eq!(at_time(&mut state, 4, term()), [forward]);
+        at_time(&mut state, 4, Event::Deadline);
+        assert_eq!(state.deadline(), Some(at(5)), "the deadline that was set does not move away");
+    }
+
+    #[test]
+    fn a_stop_request_is_held_for_the_delay_and_then_forwarded() {
+        let config = Config { stop_delay: at(5), ..Config::default() };
+        let mut state = state(&config, true, false);
+        let sent = delivery(15, OTHER);
+        assert_eq!(at_time(&mut state, 3, term()), [Action::Say(Report::Held { delivery: sent, delay: at(5) })]);
+        let usr1 = at_time(&mut state, 4, Event::Signal(delivery(10, OTHER)));
+        assert!(matches!(usr1[..], [Action::Forward { .. }]), "other signals are not held: {usr1:?}");
+        assert_eq!(at_time(&mut state, 4, died(99, Death::Exited(0))), []);
+        assert_eq!(state.deadline(), Some(at(8)));
+        let forward = Action::Forward { target: Target::Command(COMMAND), signal: Signal::TERM, delivery: sent };
+        assert_eq!(at_time(&mut state, 8, Event::Deadline), [forward]);
+        assert_eq!(state.deadline(), None);
+        assert_eq!(at_time(&mut state, 9, term()), [forward], "a later one is not held again");
+    }
+
+    #[test]
+    fn a_second_request_or_the_commands_end_cuts_the_delay_short() {
+        let config = Config { stop_delay: at(5), ..Config::default() };
+        let mut hurried = state(&config, true, false);
+        at_time(&mut hurried, 3, term());
+        let both = at_time(&mut hurried, 4, Event::Signal(delivery(2, OTHER)));
+        assert!(
+            matches!(
+                both[..],
+                [Action::Forward { signal: Signal::TERM, .. }, Action::Forward { signal: Signal::INT, .. }]
+            ),
+            "{both:?}"
+        );
+        assert_eq!(hurried.deadline(), None);
+        let mut ended = state(&config, true, false);
+        at_time(&mut ended, 3, term());
+        at_time(&mut ended, 4, died(COMMAND, Death::Exited(0)));
+        assert_eq!(ended.deadline(), None);
+        assert_eq!(at_time(&mut ended, 4, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+    }
+
+    #[test]
+    fn the_grace_counts_from_the_request_and_not_from_its_forwarding() {
+        let config = Config { stop_delay: at(5), grace: Some(at(20)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 10, term());
+        at_time(&mut state, 15, Event::Deadline);
+        assert_eq!(state.deadline(), Some(at(30)));
+    }
+
+    #[test]
+    fn with_wait_the_leftovers_are_left_alone_until_a_stop_request() {
+        let config = Config { wait: true, grace: Some(at(5)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(0)));
+        assert_eq!(at_time(&mut state, 3, LEFT), [Action::Say(Report::LeftoversAwaited)]);
+        assert_eq!(state.deadline(), None);
+        assert_eq!(at_time(&mut state, 50, LEFT), []);
+        let forward = |number| Action::Forward {
+            target: Target::Leftovers,
+            signal: Signal::new(number).expect("a signal"),
+            delivery: delivery(number, OTHER),
+        };
+        assert_eq!(at_time(&mut state, 60, Event::Signal(delivery(1, OTHER))), [forward(1)]);
+        assert_eq!(state.deadline(), None, "SIGHUP is no stop request");
+        assert_eq!(at_time(&mut state, 70, term()), [forward(15), Action::SignalLeftovers(Signal::CONT)]);
+        assert_eq!(state.deadline(), Some(at(71)));
+        at_time(&mut state, 71, Event::Deadline);
+        assert_eq!(at_time(&mut state, 75, Event::Deadline), KILLED);
+        assert_eq!(at_time(&mut state, 75, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+    }
+
+    #[test]
+    fn with_wait_a_stop_request_from_before_the_commands_end_is_not_forgotten() {
+        let config = Config { wait: true, stop_delay: at(5), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        at_time(&mut state, 4, died(COMMAND, Death::Exited(0)));
+        assert_eq!(at_time(&mut state, 4, LEFT), ASKED);
+    }
+
+    #[test]
+    fn a_dropped_stop_request_is_none() {
+        let mut config = Config { grace: Some(at(5)), ..Config::default() };
+        config.rewrites.add("TERM:0").expect("valid");
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        assert_eq!(state.deadline(), None);
+    }
+
+    fn stopped(signal: Signal) -> Event {
+        Event::Stopped { pid: COMMAND, signal }
+    }
+
+    #[test]
+    fn as_a_wrapper_foster_stops_with_its_command_and_continues_with_it() {
+        for has_terminal in [true, false] {
+            let terminals = [Signal::TSTP, Signal::TTIN, Signal::TTOU];
+            for signal in terminals.into_iter().chain(has_terminal.then_some(Signal::STOP)) {
+                let mut state = state(&Config::default(), false, has_terminal);
+                let taken = has_terminal.then_some(Action::TakeTerminal(COMMAND));
+                let handed = has_terminal.then_some(Action::HandTerminal(COMMAND));
+                let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(signal)]).collect();
+                assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+                let expected: Vec<_> = handed.into_iter().chain([Action::Continue(COMMAND)]).collect();
+                let cont = Event::Signal(delivery(18, OTHER));
+                assert_eq!(steps(&mut state, &[cont]), expected);
+                let again = steps(&mut state, &[cont]);
+                assert!(matches!(again[..], [Action::Forward { signal: Signal::CONT, .. }]), "{again:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn as_pid_1_only_a_ctrl_z_is_undone() {
+        for (signal, continued) in
+            [(Signal::TSTP, true), (Signal::STOP, false), (Signal::TTIN, false), (Signal::TTOU, false)]
+        {
+            let mut state = state(&Config::default(), true, false);
+            let mut expected = vec![Action::Say(Report::Stopped { signal, continued })];
+            expected.extend(continued.then_some(Action::Continue(COMMAND)));
+            assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+        }
+    }
+
+    #[test]
+    fn away_from_a_terminal_foster_goes_on_when_somebody_stops_its_command() {
+        let mut state = state(&Config::default(), false, false);
+        let told = Action::Say(Report::Stopped { signal: Signal::STOP, continued: false });
+        assert_eq!(steps(&mut state, &[stopped(Signal::STOP)]), [told]);
+    }
+
+    #[test]
+    fn where_foster_cannot_stop_a_ctrl_z_is_undone_too() {
+        let mut state = state(&Config::default(), false, true);
+        let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended(Signal::TSTP)]);
+        let expected = [
+            Action::TakeTerminal(COMMAND),
+            Action::SuspendSelf(Signal::TSTP),
+            Action::Say(Report::Stopped { signal: Signal::TSTP, continued: true }),
+            Action::HandTerminal(COMMAND),
+            Action::Continue(COMMAND),
+        ];
+        assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn an_orphan_that_stops_is_its_own_affair() {
+        let mut state = state(&Config::default(), false, true);
+        assert_eq!(steps(&mut state, &[Event::Stopped { pid: 99, signal: Signal::TSTP }]), []);
+    }
+
+    #[test]
+    fn a_stop_request_continues_a_stopped_command() {
+        let mut state = state(&Config::default(), true, false);
+        let actions = steps(&mut state, &[stopped(Signal::STOP), term(), term()]);
+        assert!(
+            matches!(
+                actions[..],
+                [Action::Say(_), Action::Forward { .. }, Action::Continue(COMMAND), Action::Forward { .. }]
+            ),
+            "{actions:?}"
+        );
+    }
+
+    #[test]
+    fn the_terminal_is_taken_back_when_the_command_has_ended() {
+        let actions = steps(&mut state(&Config::default(), false, true), &[died(COMMAND, Death::Exited(0))]);
+        assert!(actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
+        let actions = steps(&mut state(&Config::default(), false, false), &[died(COMMAND, Death::Exited(0))]);
+        assert!(!actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
+    }
+
+    /// Whatever happens in whatever order, up to a length: foster ends at most once and then says nothing more, names no
+    /// dead command, and its deadlines never move away.
+    #[test]
+    fn every_sequence_of_events_keeps_the_promises() {
+        let events = [
+            term(),
+            Event::Signal(delivery(2, OTHER)),
+            Event::Signal(delivery(18, OTHER)),
+            Event::Signal(delivery(17, Sender::Kernel)),
+            died(COMMAND, Death::Exited(4)),
+            died(99, killed(Signal::KILL)),
+            stopped(Signal::TSTP),
+            LEFT,
+            Event::Deadline,
+        ];
+        let configs = [
+            Config::default(),
+            Config { grace: Some(at(5)), group: true, ..Config::default() },
+            Config { grace: Some(at(5)), stop_delay: at(2), wait: true, ..Config::default() },
+        ];
+        for config in &configs {
+            for (is_pid1, has_terminal) in [(true, false), (false, false), (false, true)] {
+                explore(&state(config, is_pid1, has_terminal), &events, false, 5);
+            }
+        }
+    }
+
+    fn explore(state: &State, events: &[Event], command_dead: bool, depth: u32) {
+        if depth == 0 {
+            return;
+        }
+        for event in events {
+            let dies = matches!(event, Event::Died { pid: COMMAND, .. });
+            if dies && command_dead {
+                continue;
+            }
+            let mut next = state.clone();
+            let mut actions = Vec::new();
+            let now = at(u64::from(20 - depth));
+            step(&mut next, *event, now, &mut actions);
+            let ends = actions.iter().filter(|action| matches!(action, Action::End(_))).count();
+            assert!(
+                ends <= 1 && (ends == 0 || matches!(actions.last(), Some(Action::End(_)))),
+                "{event:?} {actions:?}"
+            );
+            if command_dead {
+                assert!(!actions.iter().any(|action| names_the_command(*action)), "{event:?} {actions:?}");
+            }
+            if let (Some(before), Some(after)) = (state.kill_at, next.kill_at) {
+                assert!(after <= before, "{event:?}: {before:?} became {after:?}");
+            }
+            assert!(state.kill_at.is_none() || next.kill_at.is_some());
+            if ends == 0 {
+                explore(&next, events, command_dead || dies, depth - 1);
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -184,22 +185,55 @@ pub fn send_to_group(leader: i32, signal: Signal, payload: Option<Payload>) -> R
 fn queue_to_group(leader: i32, signal: Signal, payload: Payload) -> Result<(), Errno> {
     const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
     let info = sig_info(signal, payload);
-    // SAFETY: no pointer is passed.
-    let pidfd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, leader, 0) })?;
-    // SAFETY: info is a whole siginfo_t, which the kernel only reads; pidfd is ours, open, and closed once.
-    let sent = unsafe {
-        let flags = PIDFD_SIGNAL_PROCESS_GROUP;
-        let sent = libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal.number(), &raw const info, flags);
-        let sent = Errno::result(sent);
-        libc::syscall(libc::SYS_close, pidfd);
-        sent
-    };
-    sent.map(drop)
+    Pidfd::open(leader)?.send_with(signal, &raw const info, PIDFD_SIGNAL_PROCESS_GROUP)
 }
 
 fn sig_info(signal: Signal, payload: Payload) -> SigInfo {
     let Payload { code, pid, uid, value } = payload;
     SigInfo { signo: signal.number(), errno: 0, code, pad: 0, pid, uid, value, rest: [0; 12] }
+}
+
+/// Sends a signal to every process in the namespace but this one. Only PID 1 may: anybody else's kill(-1) reaches the
+/// whole machine.
+///
+/// # Errors
+/// EPERM when this is not PID 1, and nothing is sent; ESRCH when there is nobody else (kill(2)).
+pub fn signal_everybody_else(signal: Signal) -> Result<(), Errno> {
+    if pid() != 1 {
+        return Err(Errno::EPERM);
+    }
+    kill(-1, signal)
+}
+
+/// A process that can be signalled without its pid being reused meanwhile (pidfd_open(2)).
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// ESRCH no such process, ENOSYS before Linux 5.3, EMFILE.
+    pub fn open(pid: i32) -> Result<Pidfd, Errno> {
+        // SAFETY: no pointer is passed.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        // SAFETY: the kernel has just made this descriptor for us, with close-on-exec set.
+        Ok(Pidfd(unsafe { OwnedFd::from_raw_fd(c_int::try_from(fd).map_err(|_| Errno::EBADF)?) }))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// As [`send`]; ENOSYS before Linux 5.1.
+    pub fn send(&self, signal: Signal) -> Result<(), Errno> {
+        self.send_with(signal, ptr::null(), 0)
+    }
+
+    fn send_with(&self, signal: Signal, info: *const SigInfo, flags: c_int) -> Result<(), Errno> {
+        // SAFETY: info is null or a whole siginfo_t, which the kernel only reads.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.number(), info, flags) };
+        Errno::result(sent).map(drop)
+    }
 }
 
 fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
@@ -228,27 +262,44 @@ pub struct Usage {
 /// __WALL: also children whose parent cloned them with another exit signal than SIGCHLD (wait4(2)).
 const ANY_CHILD: c_int = libc::WNOHANG | libc::WUNTRACED | libc::__WALL;
 
-/// Reaps one child that has died, or takes the news that one has stopped. Never waits; `None` when there is no news.
-pub fn reap_any() -> Option<Reaped> {
+/// There is no news of any child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNews {
+    /// But there are children.
+    pub children_left: bool,
+}
+
+impl NoNews {
+    /// What a wait function that returned 0 or failed means: ECHILD, or children without news.
+    fn from(returned: c_int) -> NoNews {
+        NoNews { children_left: returned == 0 || Errno::last() != Errno::ECHILD }
+    }
+}
+
+/// Reaps one child that has died, or takes the news that one has stopped. Never waits.
+///
+/// # Errors
+/// There is no news.
+pub fn reap_any() -> Result<Reaped, NoNews> {
     let mut status = 0;
     // SAFETY: status lives through the call; no usage is asked for.
-    let pid = unsafe { libc::wait4(-1, &mut status, ANY_CHILD, ptr::null_mut()) };
-    (pid > 0).then_some(Reaped { pid, status })
+    match unsafe { libc::wait4(-1, &mut status, ANY_CHILD, ptr::null_mut()) } {
+        pid @ 1.. => Ok(Reaped { pid, status }),
+        other => Err(NoNews::from(other)),
+    }
 }
 
 /// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read.
-pub fn peek_any() -> Option<i32> {
+///
+/// # Errors
+/// There is no news.
+pub fn peek_any() -> Result<i32, NoNews> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
-    let pid = unsafe {
-        if libc::waitid(libc::P_ALL, 0, &mut info, options) != 0 {
-            return None;
-        }
-        info.si_pid()
-    };
-    (pid > 0).then_some(pid)
+    let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
+    if returned == 0 && pid > 0 { Ok(pid) } else { Err(NoNews::from(returned)) }
 }
 
 /// Reaps this child, with what it used; `None` if it has no news (any more).
@@ -487,6 +538,21 @@ pub fn die_by(signal: Signal) {
     set_signal_mask(SignalSet::ALL.without(signal));
 }
 
+/// Stops this process by a signal, as its default action would; returns when it is continued. True if it was stopped: a
+/// process group that no shell watches is not (the kernel would never have it continued).
+pub fn stop_by(signal: Signal) -> bool {
+    // STOP needs no disposition; whatever goes wrong, foster just goes on.
+    let _ = set_disposition(signal, Disposition::Default);
+    let _ = kill(pid(), signal);
+    let blocked = set_signal_mask(SignalSet::ALL.without(signal));
+    set_signal_mask(blocked);
+    // What continued it is a SIGCONT, which is blocked and so still pending.
+    let mut pending = SignalSet::default();
+    // SAFETY: the pointer is to a 64-bit mask that lives through the call.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending.0, MASK_BYTES) };
+    pending.contains(Signal::CONT)
+}
+
 /// The time since boot, suspended or not: what process start times count from (CLOCK_BOOTTIME).
 pub fn since_boot() -> Duration {
     // SAFETY: all zero is a valid timespec.
@@ -516,6 +582,13 @@ mod tests {
         }
         text.set(&[b'x'; 40], 1);
         assert_eq!(shown(), "x".repeat(31));
+    }
+
+    /// With SIGCONT, so that a machine survives a broken check.
+    #[test]
+    fn nobody_but_pid_1_signals_everybody() {
+        assert_ne!(pid(), 1, "run the tests in the namespace of somebody else");
+        assert_eq!(signal_everybody_else(Signal::CONT), Err(Errno::EPERM));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::signal::killpg;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
@@ -30,11 +31,13 @@ impl Foreground {
     }
 }
 
-/// Takes the terminal back from the command's group, if that still has it: in a script, the next command's turn comes
-/// when foster has ended, and it needs foster's group in the foreground to be allowed to read.
+/// Takes the terminal back from the command's group, if that still has it, or from a group that is no more: in a script,
+/// the next command's turn comes when foster has ended, and it needs foster's group in the foreground to be allowed to
+/// read.
 pub fn take_back_from(group: i32) {
     let Some(terminal) = controlling_terminal() else { return };
-    if tcgetpgrp(&terminal) == Ok(Pid::from_raw(group)) {
+    let Ok(foreground) = tcgetpgrp(&terminal) else { return };
+    if foreground == Pid::from_raw(group) || killpg(foreground, None) == Err(Errno::ESRCH) {
         // An error means that the terminal is gone, and then there is nothing to take back.
         let _ = tcsetpgrp(&terminal, getpgrp());
     }
