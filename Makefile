@@ -17,6 +17,8 @@ build:
 	cargo build --release --target $(MUSL)
 
 demo: build
+	@{ command -v python3 && command -v unshare && command -v nsenter; } >/dev/null || \
+	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
 test: check packages $(VENVS) build
