@@ -299,6 +299,14 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
         return Ok(None);
     }
     env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
+    // The syntax takes any other word for the name of a module, and then `warning` would silence foster altogether.
+    let directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
+    let concerns_foster = |directive: &str| {
+        directive.is_empty() || directive.starts_with("foster") || directive.parse::<log::LevelFilter>().is_ok()
+    };
+    if !directives.into_iter().all(concerns_foster) {
+        return Err(bad());
+    }
     Ok(Some(text.to_owned()))
 }
 
@@ -359,7 +367,7 @@ impl CommandLine<'_> {
             Env::Count => {
                 let count = std::str::from_utf8(value).ok().and_then(|text| match text {
                     "" => Some(0),
-                    text => text.parse::<u8>().ok(),
+                    text => text.parse::<u8>().ok().filter(|count| *count <= 3),
                 });
                 let count = count.ok_or_else(|| format!("'{shown}' is not accepted; give a number from 0 to 3"))?;
                 (0..count).try_for_each(|_| self.apply(opt, None))

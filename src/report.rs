@@ -22,6 +22,8 @@ pub enum Report {
         /// Its process ID.
         pid: i32,
     },
+    /// A signal arrived, whatever becomes of it.
+    Received(Delivery),
     /// A signal went where it should.
     Forwarded {
         /// What arrived.
@@ -138,6 +140,7 @@ impl Report {
             | Report::Degraded { .. }
             | Report::Stopped { .. }
             | Report::LeftoversUnknown(_) => Level::Warn,
+            Report::Received(_) => Level::Trace,
             Report::Orphan(_) if warn_on_reap => Level::Warn,
             Report::Orphan(_) | Report::ForwardTooLate(_) => Level::Debug,
             Report::Started { .. }
@@ -155,6 +158,7 @@ impl Report {
         let command = OneLine(command);
         match self {
             Report::Started { pid } => write!(f, "started command {command} as pid {pid}"),
+            Report::Received(delivery) => write!(f, "received {} {}", delivery.signal, delivery.sender),
             Report::Forwarded { delivery, signal, group } => {
                 let to = if *group { "the process group of command" } else { "command" };
                 match *signal == delivery.signal {
@@ -312,7 +316,7 @@ impl<'a> Reporter<'a> {
 /// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
 const TARGET: &str = "foster";
 
-/// The one logger. Not env_logger's, which allocates for each line and blocks when stderr does.
+/// The one logger. Not env_logger's, which blocks when stderr does.
 struct Logger {
     filter: OnceLock<env_filter::Filter>,
     lines_lost: AtomicU64,
@@ -361,8 +365,7 @@ impl Log for Logger {
         }
         let lost = self.lines_lost.load(Ordering::Relaxed);
         if lost > 0 {
-            let said =
-                write_line(Level::Warn, format_args!("{lost} log lines were lost: stderr was not read or broken"));
+            let said = write_line(Level::Warn, format_args!("lines lost because stderr was full or broken: {lost}"));
             if said.is_err() {
                 self.lines_lost.store(lost.saturating_add(1), Ordering::Relaxed);
                 return;

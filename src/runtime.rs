@@ -115,7 +115,14 @@ impl Foster<'_> {
             }
             let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
             let outcome = match sys::wait_for_signal(left) {
-                Some(delivery) => self.handle(Event::Signal(self.with_sender_named(delivery))),
+                Some(delivery) => {
+                    let delivery = self.with_sender_named(delivery);
+                    // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
+                    if delivery.sender != Sender::Myself {
+                        self.reporter.say(Report::Received(delivery));
+                    }
+                    self.handle(Event::Signal(delivery))
+                }
                 None => self.handle(Event::Deadline),
             };
             if let Some(outcome) = outcome {

@@ -98,16 +98,20 @@ pub enum Disposition {
 /// # Errors
 /// EINVAL for KILL and STOP (sigaction(2)).
 pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Disposition, Errno> {
-    // SAFETY: all zero is a valid sigaction: no flags, an empty mask.
-    let mut new: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    new.sa_sigaction = match disposition {
+    // The kernel's own structure begins with the handler; flags, restorer and mask, in whichever order the machine has
+    // them, are all zero. musl's sigaction(3) refuses 32 to 34, so it is not asked.
+    let handler = match disposition {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
-    let mut old = new;
-    // SAFETY: both structures live through the call; no handler is installed.
-    Errno::result(unsafe { libc::sigaction(signal.number(), &new, &mut old) })?;
-    Ok(if old.sa_sigaction == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
+    let new = [handler, 0, 0, 0];
+    let mut old = [0_usize; 4];
+    let number = signal.number();
+    // SAFETY: both are as large as the kernel's structure and live through the call; no handler is installed.
+    let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, MASK_BYTES) };
+    Errno::result(set)?;
+    let [old_handler, ..] = old;
+    Ok(if old_handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
 }
 
 /// Waits until a signal is pending and takes it; `None` after `timeout`, or when the wait was interrupted by nothing

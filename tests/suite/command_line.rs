@@ -1,4 +1,4 @@
-//! SPEC: bad input gets one clear line that names the option, the value and what is accepted, and nothing is started.
+//! Bad input gets one clear line that names the option, the value and what is accepted, and nothing is started.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! SPEC: every catchable signal reaches the command, once, with its payload; nothing of foster's own does.
+//! Every catchable signal reaches the command, once, with its payload; nothing of foster's own does.
 
 use crate::harness::{
     End, Finished, Foster, Place, Run, binaries, everywhere, namespaces, only_child, send, signals_taken,
@@ -217,6 +217,23 @@ fn the_commands_end_is_foster_s_end() {
             // In a pipeline SIGPIPE is how a writer ends; anywhere else a signal that nobody sent is an incident.
             let quiet = signal == 13 && place == Place::Subreaper;
             assert_eq!(finished.stderr.contains("]: error: command "), !quiet, "signal {signal}: {}", finished.stderr);
+        }
+    });
+}
+
+/// Inherited as ignored, it has to be made deadly again in foster, and musl's sigaction refuses 34.
+#[test]
+fn a_signal_that_foster_inherited_as_ignored_can_still_end_it() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        for signal in ["34", "15", "1"] {
+            let fixture = crate::harness::fixture();
+            let run = Foster::new(binary, place)
+                .after(&[fixture.to_str().unwrap(), "ignoring", signal])
+                .fixture(&["die", signal]);
+            run.finish().assert_ended_by(place, signal.parse().unwrap());
         }
     });
 }

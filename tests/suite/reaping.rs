@@ -1,4 +1,4 @@
-//! SPEC: every orphan is reaped, whatever it is and however many there are, and each is said in full at debug.
+//! Every orphan is reaped, whatever it is and however many there are, and each is said in full at debug.
 
 use crate::harness::{End, Finished, Foster, everywhere, namespaces};
 

@@ -1,4 +1,4 @@
-//! SPEC: the command gets exactly what foster got, and foster keeps nothing of it.
+//! The command gets exactly what foster got, and foster keeps nothing of it.
 
 use std::os::unix::ffi::OsStringExt;
 
