@@ -107,7 +107,7 @@ pub struct State {
     stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
-    /// The command got the terminal, so the terminal's own signals reach it without foster.
+    /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
     phase: Phase,
     /// What was sent to the command so far: whether its death by a signal was somebody's wish.
@@ -461,9 +461,9 @@ fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
         return false;
     }
     *standing = Standing::Up;
-    if state.had_terminal {
-        actions.push(Action::HandTerminal(*pid));
-    }
+    // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
+    state.had_terminal = true;
+    actions.push(Action::HandTerminal(*pid));
     actions.push(Action::Continue(*pid));
     true
 }
@@ -912,12 +912,11 @@ mod tests {
             for signal in terminals.into_iter().chain(has_terminal.then_some(Signal::STOP)) {
                 let mut state = state(&Config::default(), false, has_terminal);
                 let taken = has_terminal.then_some(Action::TakeTerminal(COMMAND));
-                let handed = has_terminal.then_some(Action::HandTerminal(COMMAND));
                 let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(signal)]).collect();
                 assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
-                let expected: Vec<_> = handed.into_iter().chain([Action::Continue(COMMAND)]).collect();
                 let cont = Event::Signal(delivery(18, OTHER));
-                assert_eq!(steps(&mut state, &[cont]), expected);
+                let resumed = [Action::HandTerminal(COMMAND), Action::Continue(COMMAND)];
+                assert_eq!(steps(&mut state, &[cont]), resumed);
                 let again = steps(&mut state, &[cont]);
                 assert!(matches!(again[..], [Action::Forward { signal: Signal::CONT, .. }]), "{again:?}");
             }

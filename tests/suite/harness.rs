@@ -227,7 +227,12 @@ impl Run {
         if self.place == Place::Pid1 {
             return Finished { end: End::Exited(code), lines, stderr: self.stderr() };
         }
-        assert_eq!(lines.pop().as_deref(), Some("strays 0"), "an orphan did not go to foster; {}", self.stderr());
+        assert_eq!(
+            lines.pop().as_deref(),
+            Some("strays 0 left 0"),
+            "an orphan did not go to foster, or stayed; {}",
+            self.stderr()
+        );
         let told = lines.pop().unwrap_or_else(|| panic!("how did foster end? stderr: {}", self.stderr()));
         let end = match told.split(' ').collect::<Vec<_>>()[..] {
             ["foster", "exited", code] => End::Exited(code.parse().expect("a code")),

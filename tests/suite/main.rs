@@ -5,5 +5,7 @@
 mod command_line;
 mod forwarding;
 mod harness;
+mod leftovers;
 mod reaping;
 mod spawning;
+mod terminal;

@@ -1,0 +1,234 @@
+//! Stop the command; then stop what it left behind: asked first, killed when the grace is over, nothing ever left.
+
+use crate::harness::{End, Finished, Foster, Place, Scratch, everywhere, namespaces};
+
+const SIGTERM: i32 = 15;
+
+#[test]
+fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).fixture(&["leave", "plain", "setsid", "daemon", "stopped"]);
+        let Finished { end, mut lines, stderr } = run.finish();
+        lines.sort();
+        let asked = ["daemon got 15", "plain got 15", "setsid got 15", "stopped got 15"];
+        // SIGCONT, which follows, may still be heard by those that SIGTERM has not ended yet, or not at all.
+        lines.retain(|line| !line.ends_with(" got 18"));
+        assert_eq!((end, stderr.as_str()), (End::Exited(4), ""));
+        assert_eq!(lines, asked);
+    });
+}
+
+#[test]
+fn a_leftover_that_ignores_sigterm_is_named_and_killed() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--grace=1200ms").fixture(&["leave", "stubborn", "plain"]);
+        let Finished { end, lines, stderr } = run.finish();
+        assert_eq!(end, End::Exited(4), "the command's own code: {stderr}");
+        assert!(lines.contains(&"stubborn got 15".to_owned()), "{lines:?}");
+        // After a second the one that is left, and at the end of the grace the same one.
+        let waiting = regex(&stderr, "warning: waiting for 1 process, SIGKILL in 0.", " (fixture, sleeping)");
+        let killed = regex(&stderr, "warning: the grace is over, SIGKILL to 1 process: ", " (fixture, sleeping)");
+        assert!(waiting && killed && stderr.lines().count() == 2, "{stderr}");
+    });
+}
+
+/// Whether a line has one text and ends with another.
+fn regex(stderr: &str, has: &str, ends: &str) -> bool {
+    stderr.lines().any(|line| line.contains(has) && line.ends_with(ends))
+}
+
+#[test]
+fn a_grace_of_0_kills_at_once() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("-k0").fixture(&["leave", "stubborn", "setsid"]);
+        let Finished { end, lines, stderr } = run.finish();
+        assert_eq!((end, lines), (End::Exited(4), vec![]), "nobody was asked");
+        assert!(stderr.contains("SIGKILL to 2 processes: "), "{stderr}");
+    });
+}
+
+#[test]
+fn one_grace_covers_a_command_that_does_not_end() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).env("FOSTER_GRACE", "300ms").fixture(&["signals", "with-grandchild"]);
+        let mut ready = [run.line(), run.line()];
+        ready.sort();
+        assert_eq!(ready, ["command ready", "grandchild ready"]);
+        run.signal(SIGTERM);
+        run.expect("command got 15");
+        let finished = run.finish();
+        finished.assert_ended_by(place, 9);
+        assert!(finished.stderr.contains("the grace is over, SIGKILL to 2 processes: "), "{}", finished.stderr);
+        assert!(!finished.stderr.contains("error"), "it was asked for: {}", finished.stderr);
+    });
+}
+
+#[test]
+fn a_leftover_of_another_user_is_stopped_too() {
+    if !namespaces() {
+        return;
+    }
+    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0") {
+        eprintln!("SKIPPED: not root, so no leftover can have another user");
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).with_machines_users().fixture(&["leave", "user"]);
+        let Finished { end, lines, stderr } = run.finish();
+        assert_eq!((end, stderr.as_str()), (End::Exited(4), ""));
+        assert_eq!(lines.first().map(String::as_str), Some("user got 15"));
+    });
+}
+
+/// Each of them forks a successor and ends, so what was found is gone when the signal comes, and another is there.
+#[test]
+fn a_fork_bomb_is_gone_when_foster_is() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--grace=500ms").fixture(&["bomb", "200"]);
+        run.expect("bomb ready");
+        let Finished { end, stderr, .. } = run.finish();
+        assert_eq!(end, End::Exited(4), "{stderr}");
+        assert!(stderr.contains("the grace is over, SIGKILL to ") && !stderr.contains("did not end"), "{stderr}");
+    });
+}
+
+#[test]
+fn a_stop_request_is_held_while_reaping_goes_on_and_a_second_one_cuts_that_short() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let start = || {
+            let run = Foster::new(binary, place).option("--stop-delay=600s").option("-v").fixture(&["delay"]);
+            run.expect("ready");
+            run.signal(SIGTERM);
+            crate::harness::signals_taken(run.foster_pid());
+            // Not held: what is no stop request.
+            run.signal(10);
+            run.expect("reaped 5 zombies 0");
+            run
+        };
+        let again = start();
+        again.signal(SIGTERM);
+        let Finished { end, stderr, .. } = again.finish();
+        assert_eq!(end, End::Exited(42));
+        assert!(stderr.contains("SIGTERM from outside this PID namespace held for 10 min 0 s"), "{stderr}");
+        let ended = start();
+        ended.signal(12);
+        assert_eq!(ended.finish().end, End::Exited(7), "the command's end cuts it short as well");
+    });
+}
+
+#[test]
+fn a_held_stop_request_is_forwarded_in_the_end() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--stop-delay=200ms").fixture(&["delay"]);
+        run.expect("ready");
+        run.signal(SIGTERM);
+        assert_eq!(run.finish().end, End::Exited(42));
+    });
+}
+
+#[test]
+fn with_wait_foster_outlives_the_command_until_its_daemon_is_stopped() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--wait").option("-v").fixture(&["leave", "daemon"]);
+        let awaited = "has ended and left processes behind; waiting for them, as --wait says";
+        crate::harness::poll("foster waits", || run.stderr().contains(awaited));
+        run.signal(1);
+        run.expect("daemon got 1");
+        run.signal(SIGTERM);
+        run.expect("daemon got 15");
+        let Finished { end, stderr, .. } = run.finish();
+        assert_eq!(end, End::Exited(4), "the command's own: {stderr}");
+        assert!(stderr.contains("SIGTERM from outside this PID namespace forwarded to what command"), "{stderr}");
+    });
+}
+
+#[test]
+fn with_wait_foster_ends_when_the_last_daemon_has() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--wait").fixture(&["leave", "ends", "ends"]);
+        let Finished { end, lines, stderr } = run.finish();
+        assert_eq!((end, lines, stderr.as_str()), (End::Exited(4), vec![], ""));
+    });
+}
+
+/// As a subreaper without /proc the leftovers cannot be found: foster says so and does not wait for them.
+#[test]
+fn without_proc_a_subreaper_says_so_and_ends() {
+    if !namespaces() {
+        return;
+    }
+    for binary in crate::harness::binaries() {
+        let hide = "mount -t tmpfs none /proc && exec \"$@\"";
+        let fixture = crate::harness::fixture();
+        // PID 1 is a shell that has nothing to do with it; foster is its child.
+        let script = format!("{}; echo \"foster ended $?\"", "\"$@\"");
+        let run = Foster::new("unshare".as_ref(), Place::Pid1).option("--mount").run(&[
+            "sh",
+            "-c",
+            hide,
+            "sh",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+            binary.to_str().unwrap(),
+            "-c",
+            "--",
+            fixture.to_str().unwrap(),
+            "leave",
+            "plain",
+        ]);
+        run.expect("foster ended 4");
+        let Finished { stderr, .. } = run.finish();
+        assert!(stderr.contains("cannot be found and stays alive: /proc: "), "{stderr}");
+    }
+}
+
+#[test]
+fn a_thousand_starts_and_stops_leave_nothing() {
+    if !namespaces() {
+        return;
+    }
+    let scratch = Scratch::new("cycles");
+    let socket = scratch.path("socket");
+    let socket = socket.to_str().unwrap();
+    for binary in crate::harness::binaries() {
+        for place in ["pid1", "subreaper"] {
+            let fixture = crate::harness::fixture();
+            let fixture = fixture.to_str().unwrap();
+            let binary = binary.to_str().unwrap();
+            let run = Foster::new(fixture.as_ref(), Place::Pid1)
+                .option("cycles")
+                .run(&["500", place, socket, binary, "--", fixture, "server", socket]);
+            run.expect("cycles 500");
+            assert_eq!(run.finish().end, End::Exited(0));
+        }
+    }
+}

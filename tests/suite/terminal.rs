@@ -1,0 +1,392 @@
+//! Under a real terminal: foster in front of a command behaves as if it were not there.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+
+use nix::pty::{Winsize, openpty};
+
+use crate::harness::{Scratch, binaries, fixture, namespaces, poll};
+
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+const CTRL_Z: &str = "\x1a";
+const CTRL_BACKSLASH: &str = "\x1c";
+const PROMPT: &str = "READY> ";
+
+/// A pseudo-terminal with a session of its own on it, in namespaces of its own.
+struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    /// What was on the screen up to here has been dealt with.
+    seen: usize,
+}
+
+impl Terminal {
+    fn run(program: &[&str]) -> Terminal {
+        let size = Winsize { ws_row: 24, ws_col: 500, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).expect("a pseudo-terminal");
+        let end = || File::from(pty.slave.try_clone().expect("a descriptor"));
+        let child = Command::new("setsid")
+            .args([
+                "--ctty",
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--kill-child",
+                "--",
+            ])
+            .args(program)
+            .envs([("PS1", PROMPT), ("TERM", "dumb"), ("LANG", "C"), ("HISTFILE", "")])
+            .env_remove("PROMPT_COMMAND")
+            .env_remove("TEST_BINARIES")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("setsid is there");
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let mut output = File::from(pty.master.try_clone().expect("a descriptor"));
+        let shown = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // EIO: the last descriptor of the other end is closed.
+            while let Ok(len @ 1..) = output.read(&mut buffer) {
+                shown.lock().expect("not poisoned").extend_from_slice(&buffer[..len]);
+            }
+        });
+        Terminal { child, keyboard: File::from(pty.master), screen, seen: 0 }
+    }
+
+    /// An interactive bash that is not PID 1, as in a login session.
+    fn shell() -> Terminal {
+        let mut terminal =
+            Terminal::run(&[fixture().to_str().unwrap(), "outer", "bash", "--norc", "--noprofile", "-i"]);
+        terminal.expect(PROMPT);
+        terminal
+    }
+
+    fn keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
+    }
+
+    /// Types a command line. What is typed is echoed, so output that is looked for must not stand in it.
+    fn line(&mut self, line: &str) {
+        self.keys(&format!("{line}\n"));
+        self.expect(line);
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().expect("not poisoned")[self.seen..]).into_owned()
+    }
+
+    /// Waits until this text is on the screen, behind everything that was waited for before.
+    fn expect(&mut self, text: &str) {
+        let screen = Arc::clone(&self.screen);
+        let seen = self.seen;
+        let find = || {
+            let all = screen.lock().expect("not poisoned");
+            all[seen..].windows(text.len()).position(|window| window == text.as_bytes())
+        };
+        let mut found = None;
+        poll(&format!("{text:?} on the screen; there is {:?}", self.screen()), || {
+            found = find();
+            found.is_some()
+        });
+        self.seen += found.unwrap() + text.len();
+    }
+
+    /// Waits for the prompt, and then asks for the exit status.
+    fn expect_status(&mut self, status: i32) {
+        self.expect(PROMPT);
+        self.line("echo status=$?.");
+        self.expect(&format!("status={status}."));
+        self.expect(PROMPT);
+    }
+
+    /// Waits until the foreground group's leader is a process of this name.
+    fn expect_foreground(&self, name: &str) {
+        use std::os::fd::AsFd;
+        poll(&format!("{name} is in the foreground; screen: {:?}", self.screen()), || {
+            nix::unistd::tcgetpgrp(self.keyboard.as_fd()).is_ok_and(|group| {
+                std::fs::read_to_string(format!("/proc/{group}/comm")).is_ok_and(|comm| comm.trim_end() == name)
+            })
+        });
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a test for each binary, which it calls by a path without blanks.
+fn each(test: impl Fn(&str)) {
+    if namespaces() {
+        for binary in binaries() {
+            test(binary.to_str().unwrap());
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_and_ctrl_backslash_end_the_command_as_without_foster() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        for (key, status) in [(CTRL_C, 130), (CTRL_BACKSLASH, 131)] {
+            shell.line(&format!("{foster} sleep 1000"));
+            shell.expect_foreground("sleep");
+            shell.keys(key);
+            shell.expect_status(status);
+        }
+        assert!(!shell.screen().contains("error"), "{}", shell.screen());
+    });
+}
+
+#[test]
+fn ctrl_z_and_fg_stop_and_continue_it() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} cat"));
+        for word in ["one", "two"] {
+            shell.expect_foreground("cat");
+            shell.line(word);
+            shell.expect(word);
+            shell.keys(CTRL_Z);
+            shell.expect("Stopped");
+            shell.expect(PROMPT);
+            shell.line("fg");
+        }
+        shell.expect_foreground("cat");
+        shell.keys(CTRL_D);
+        shell.expect_status(0);
+    });
+}
+
+#[test]
+fn ctrl_z_and_bg_leave_it_running_without_the_terminal() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} sleep 1000"));
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("bg");
+        shell.expect(PROMPT);
+        shell.expect_foreground("bash");
+        shell.line("jobs; ps -o stat= -C sleep");
+        shell.expect("Running");
+        // Neither T, stopped, nor +, in the foreground.
+        shell.expect("\nS");
+        shell.expect(PROMPT);
+        shell.line("kill %1; wait %1");
+        shell.expect_status(143);
+    });
+}
+
+#[test]
+fn a_start_in_the_background_does_not_take_the_terminal() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} cat &"));
+        shell.expect(PROMPT);
+        // It reads from a terminal that it does not have, is stopped for that, and foster along with it.
+        poll("it is stopped", || {
+            shell.line("jobs");
+            shell.expect(PROMPT);
+            let screen = String::from_utf8_lossy(&shell.screen.lock().unwrap()).into_owned();
+            screen.contains("Stopped")
+        });
+        shell.expect_foreground("bash");
+        shell.line("fg");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_D);
+        shell.expect_status(0);
+    });
+}
+
+#[test]
+fn ctrl_c_ends_a_loop_in_the_shell() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("while :; do {foster} sleep 1000; done"));
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_C);
+        shell.expect_status(130);
+    });
+}
+
+#[test]
+fn two_fosters_one_in_the_other_behave_as_none() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} {foster} cat"));
+        shell.expect_foreground("cat");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_C);
+        shell.expect_status(130);
+    });
+}
+
+/// The next command of a script reads from the terminal too: it must have come back.
+#[test]
+fn in_a_script_the_terminal_comes_back_for_the_next_command() {
+    each(|foster| {
+        let scratch = Scratch::new("script");
+        let text = format!(
+            "for i in 1 2; do {foster} sh -c 'read word; echo \"<$word>\"'; done; read word; echo \"[$word]\"\n"
+        );
+        let script = scratch.file("script", text.as_bytes(), "755");
+        let mut shell = Terminal::shell();
+        shell.line(&format!("sh {}", script.display()));
+        for (word, said) in [("one", "<one>"), ("two", "<two>"), ("three", "[three]")] {
+            shell.line(word);
+            shell.expect(said);
+        }
+        shell.expect_status(0);
+    });
+}
+
+#[test]
+fn after_a_failed_exec_the_terminal_is_the_shells() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} no-such-command"));
+        shell.expect("cannot run 'no-such-command'");
+        shell.expect_status(127);
+        shell.line(&format!("sh -c '{foster} no-such-command; read word; echo \"<$word>\"'"));
+        shell.expect("cannot run 'no-such-command'");
+        shell.line("words");
+        shell.expect("<words>");
+        shell.expect_status(0);
+    });
+}
+
+#[test]
+fn the_command_hears_of_a_new_window_size() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!(
+            "{foster} bash -c 'trap \"stty size; exit 5\" WINCH; echo rea\"\"dy; while :; do sleep 0.05; done'"
+        ));
+        shell.expect("ready");
+        resize(&shell.keyboard, 50, 132);
+        shell.expect("50 132");
+        shell.expect_status(5);
+    });
+}
+
+#[allow(unsafe_code)]
+fn resize(terminal: &File, rows: u16, columns: u16) {
+    use std::os::fd::AsRawFd;
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the structure lives through the call, which only reads it.
+    assert_eq!(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }, 0);
+}
+
+#[test]
+fn a_pager_works_under_it() {
+    each(|foster| {
+        let scratch = Scratch::new("pager");
+        let lines: String = (1..=200).map(|i| format!("line {i}\n")).collect();
+        let file = scratch.file("text", lines.as_bytes(), "644");
+        let mut shell = Terminal::shell();
+        shell.line(&format!("TERM=xterm {foster} less {}", file.display()));
+        shell.expect("line 20");
+        shell.keys("G");
+        shell.expect("line 200");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground("less");
+        shell.keys("q");
+        shell.expect_status(0);
+    });
+}
+
+/// As `docker run -it IMAGE bash`: foster is PID 1 and leads the session.
+#[test]
+fn a_shell_under_pid_1_has_job_control() {
+    each(|foster| {
+        let mut shell = Terminal::run(&[foster, "bash", "--norc", "--noprofile", "-i"]);
+        shell.expect(PROMPT);
+        let start = String::from_utf8_lossy(&shell.screen.lock().unwrap()).into_owned();
+        assert_eq!(start, PROMPT, "no complaint about job control or process groups");
+        shell.line("sleep 1000");
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_C);
+        shell.expect_status(130);
+        shell.line("exit 6");
+        poll("foster ends", || shell.child.try_wait().unwrap().is_some());
+        assert_eq!(shell.child.wait().unwrap().code(), Some(6));
+    });
+}
+
+/// Nobody could ever `fg` it.
+#[test]
+fn as_pid_1_a_ctrl_z_is_undone() {
+    each(|foster| {
+        let mut terminal = Terminal::run(&[foster, "cat"]);
+        terminal.expect_foreground("cat");
+        for _ in 0..2 {
+            terminal.keys(CTRL_Z);
+            terminal.expect("warning: command cat was stopped by SIGTSTP; no shell could continue it, so foster did");
+        }
+        terminal.line("words");
+        terminal.expect("words");
+        terminal.keys(CTRL_D);
+        poll("foster ends", || terminal.child.try_wait().unwrap().is_some());
+        assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+    });
+}
+
+/// With leftovers that take their time the terminal is foster's own again, so a Ctrl-C reaches it, and then them.
+#[test]
+fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        let fixture = fixture();
+        shell.line(&format!("{foster} -v {} leave stubborn", fixture.display()));
+        shell.expect("stubborn got 15");
+        shell.expect_foreground(Path::new(foster).file_name().unwrap().to_str().unwrap());
+        shell.keys(CTRL_C);
+        shell.expect("SIGINT from the kernel forwarded to what command");
+        shell.expect("stubborn got 2");
+        drop(shell);
+    });
+}
+
+#[test]
+fn without_any_terminal_it_works_too() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("setsid --wait {foster} sh -c 'exit 5' </dev/null; script -qec '{foster} tty' /dev/null"));
+        shell.expect("/dev/pts/");
+        shell.expect_status(0);
+        shell.line(&format!("{foster} sh -c 'exit 5' <&-"));
+        shell.expect_status(5);
+    });
+}
