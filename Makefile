@@ -35,6 +35,8 @@ PACKAGES := util-linux python3-venv tini dumb-init catatonit
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
 
+# Moved to its name when it is whole, so an interrupted pip leaves nothing that looks made. The scripts in bin/ name the
+# old place and do not run; the tests use bin/python -m gunicorn, which does.
 target/venv/gunicorn-%:
 	rm -rf $@.new && python3 -m venv $@.new
 	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)

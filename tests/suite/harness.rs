@@ -67,11 +67,16 @@ pub fn namespaces() -> bool {
         let possible = unshare(true).arg("true").output().is_ok_and(|output| output.status.success());
         assert!(possible || std::env::var_os("CI").is_none(), "CI, and no PID namespace can be made");
         if !possible {
-            eprintln!("SKIPPED: no PID namespace can be made here (unshare --user --pid), so foster is not run");
+            skipped("no PID namespace can be made here (unshare --user --pid), so foster is not run");
         }
         possible
     });
     *POSSIBLE
+}
+
+/// Says what is not tested here. Not with eprintln!, which cargo test shows of a failing test only.
+pub fn skipped(what: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
 }
 
 fn unshare(user: bool) -> Command {
@@ -285,13 +290,16 @@ pub fn signals_taken(pid: i32) {
     });
 }
 
-pub fn only_child(pid: i32) -> i32 {
+pub fn children(pid: i32) -> Vec<i32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(&path).expect("children (CONFIG_PROC_CHILDREN)");
-    let mut children = children.split_whitespace();
-    let first = children.next().unwrap_or_else(|| panic!("pid {pid} has no child")).parse().expect("a pid");
-    assert_eq!(children.next(), None, "pid {pid} has one child");
-    first
+    children.split_whitespace().map(|child| child.parse().expect("a pid")).collect()
+}
+
+pub fn only_child(pid: i32) -> i32 {
+    let children = children(pid);
+    assert_eq!(children.len(), 1, "pid {pid} has one child, not {children:?}");
+    children[0]
 }
 
 /// Sends a signal to one process: never a group, never everybody.

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod forwarding;
+mod gunicorn;
 mod harness;
 mod leftovers;
 mod reaping;
