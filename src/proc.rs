@@ -120,6 +120,10 @@ pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
 /// # Errors
 /// /proc is not there or may not be listed.
 pub fn descendants(root: i32, mut found: impl FnMut(&Stat)) -> std::io::Result<()> {
+    // Nobody's own process is hidden: a directory without it is not the /proc of this namespace.
+    if stat(root).is_none() {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
     let mut family = vec![root];
     // Whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
     let mut strangers = Vec::new();

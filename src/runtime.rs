@@ -229,7 +229,7 @@ impl Foster<'_> {
                 }
             });
             if let Err(error) = found {
-                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOENT));
                 self.reporter.say(Report::LeftoversUnknown(errno));
                 return Some(Event::LeftoversLost);
             }
@@ -285,8 +285,9 @@ impl Foster<'_> {
     }
 }
 
-/// How often /proc is read for one signal at most, should new descendants turn up each time. SIGKILL comes again anyway.
-const ROUNDS: u32 = 32;
+/// How often /proc is read for one signal at most, should new descendants turn up. No more, because nothing is reaped
+/// meanwhile, and against a fork bomb /proc only grows; SIGKILL comes again anyway.
+const ROUNDS: u32 = 2;
 
 /// Signals this process and no other that may have got its pid meanwhile: the pidfd is opened first, and then the
 /// process is looked at again. False if it is gone.

@@ -170,8 +170,8 @@ struct Killing {
 
 /// How long leftovers are waited for in silence.
 const ROLL_AFTER: Duration = Duration::from_secs(1);
-/// The pause between two rounds of SIGKILL.
-const KILL_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// The pause between two rounds of SIGKILL, in which foster reaps.
+const KILL_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// After this long SIGKILL has either worked or never will: a process in uninterruptible sleep, or another user's.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 

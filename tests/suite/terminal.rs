@@ -369,13 +369,11 @@ fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
     each(|foster| {
         let mut shell = Terminal::shell();
         let fixture = fixture();
-        shell.line(&format!("{foster} -v {} leave stubborn", fixture.display()));
+        shell.line(&format!("{foster} {} leave stubborn", fixture.display()));
         shell.expect("stubborn got 15");
         shell.expect_foreground(Path::new(foster).file_name().unwrap().to_str().unwrap());
         shell.keys(CTRL_C);
-        shell.expect("SIGINT from the kernel forwarded to what command");
         shell.expect("stubborn got 2");
-        drop(shell);
     });
 }
 
