@@ -7,6 +7,7 @@ use std::ffi::{c_char, c_int};
 use foster::cli::{self, Parsed};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
+use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
 use foster::{report, runtime};
 
@@ -17,18 +18,20 @@ use foster::{report, runtime};
 #[unsafe(no_mangle)]
 #[allow(unsafe_code)]
 pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    // First of all: from here on nothing that is sent to foster is lost, and nothing ends it.
+    let mask = sys::block_all_signals();
     // SAFETY: this is main, with main's arguments, and nothing here changes the environment.
     let startup = unsafe { Startup::capture(argc, argv) };
-    c_int::from(run(&startup))
+    c_int::from(run(&startup, mask))
 }
 
-fn run(startup: &Startup) -> u8 {
+fn run(startup: &Startup, mask: SignalSet) -> u8 {
     let args = startup.args.get(1..).unwrap_or_default();
     match cli::parse(args, &startup.environment) {
         Ok(Parsed::Run(config, warnings)) => {
             report::init(&config.log);
             warnings.iter().for_each(|warning| report::warning(warning));
-            runtime::run(&config, &startup.environment)
+            runtime::run(&config, &startup.environment, mask)
         }
         Ok(Parsed::Print(text)) => match sys::write_stdout(text.as_bytes()) {
             Ok(()) => 0,

@@ -288,15 +288,20 @@ impl<'a> Reporter<'a> {
                 more => write!(f, " and {more} more"),
             }
         });
-        let count = alive.len();
-        let s = if count == 1 { "" } else { "es" };
+        let count = fmt::from_fn(|f| match alive.len() {
+            0 => f.write_str("processes that /proc does not show"),
+            1 => f.write_str("1 process: "),
+            count => write!(f, "{count} processes: "),
+        });
         match roll {
             Roll::Awaited(Some(left)) => {
-                log::warn!(target: TARGET, "waiting for {count} process{s}, SIGKILL in {}: {names}", Span(left));
+                log::warn!(target: TARGET, "waiting {} more before SIGKILL for {count}{names}", Span(left));
             }
-            Roll::Awaited(None) => log::warn!(target: TARGET, "waiting for {count} process{s}: {names}"),
-            Roll::Killed => log::warn!(target: TARGET, "the grace is over, SIGKILL to {count} process{s}: {names}"),
-            Roll::GivenUp => log::warn!(target: TARGET, "SIGKILL did not end {count} process{s}: {names}"),
+            Roll::Awaited(None) => {
+                log::warn!(target: TARGET, "waiting, without a limit of foster's own, for {count}{names}");
+            }
+            Roll::Killed => log::warn!(target: TARGET, "the grace is over, SIGKILL to {count}{names}"),
+            Roll::GivenUp => log::warn!(target: TARGET, "SIGKILL did not end {count}{names}"),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::exit::{Change, Outcome};
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter};
-use crate::signal::{Delivery, Sender, Signal};
+use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
 use crate::sys::{self, Disposition, NoNews, Pidfd, Reaped};
@@ -21,9 +21,9 @@ const INIT: i32 = 1;
 
 /// Runs the command to its end and returns foster's exit code; as anything but PID 1 it does not return when the command
 /// was ended by a signal.
-pub fn run(config: &Config, environment: &[&CStr]) -> u8 {
-    // First of all: from here on nothing that is sent to foster is lost, and nothing ends it.
-    let mask = sys::block_all_signals();
+///
+/// `mask` is the signal mask that foster was started with, from before it blocked every signal.
+pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     // Inherited as ignored it would make the kernel reap behind foster's back, and the exit status were lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
@@ -182,7 +182,13 @@ impl Foster<'_> {
         let mut follow_up = None;
         for action in actions.drain(..) {
             match action {
+                Action::ForwardToLeftovers { signal, delivery } => {
+                    follow_up = self.signal_leftovers(signal);
+                    self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
+                }
                 Action::Forward { target, signal, delivery } => self.forward(target, signal, delivery),
+                // What could not be found a moment ago has been reported, and is no easier to find now.
+                Action::SignalLeftovers(_) if follow_up.is_some() => {}
                 Action::SignalLeftovers(signal) => follow_up = self.signal_leftovers(signal),
                 // ESRCH cannot be, it is unreaped; EPERM: it changed its user, and the roll call has named it.
                 Action::KillCommand(pid) => drop(sys::send(pid, Signal::KILL, None)),
@@ -257,12 +263,6 @@ impl Foster<'_> {
 
     fn forward(&mut self, target: Target, signal: Signal, delivery: Delivery) {
         let sent = match target {
-            Target::Leftovers => {
-                // If they are lost, that has been said, and the next signal of foster's own ends the wait for them.
-                self.signal_leftovers(signal);
-                self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
-                return;
-            }
             Target::Command(pid) => sys::send(pid, signal, delivery.payload),
             // ESRCH: the command has moved to another group and left none behind.
             Target::Group(pid) => match sys::send_to_group(pid, signal, delivery.payload) {

@@ -55,6 +55,13 @@ pub enum Action {
         /// What arrived: its payload goes along, its sender is named in the log.
         delivery: Delivery,
     },
+    /// Send on what arrived, rewritten to `signal`, to what the command left behind.
+    ForwardToLeftovers {
+        /// Which signal.
+        signal: Signal,
+        /// What arrived.
+        delivery: Delivery,
+    },
     /// Send a signal of foster's own to everything in its care, which includes the command while it lives.
     SignalLeftovers(Signal),
     /// Send SIGKILL to the command.
@@ -82,8 +89,6 @@ pub enum Target {
     Command(i32),
     /// The process group that the command leads.
     Group(i32),
-    /// What the command left behind.
-    Leftovers,
 }
 
 /// Why those who are still alive are named.
@@ -301,7 +306,7 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
             }
         }
         Phase::Ended { leftovers, .. } => {
-            actions.push(Action::Forward { target: Target::Leftovers, signal, delivery });
+            actions.push(Action::ForwardToLeftovers { signal, delivery });
             if is_stop_request && *leftovers == Leftovers::Awaited {
                 *leftovers = Leftovers::Asked;
                 state.roll_at = Some(now.saturating_add(ROLL_AFTER));
@@ -395,7 +400,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
-    if let Phase::Ended { death, .. } = state.phase {
+    if let Phase::Ended { death, leftovers: Leftovers::Asked } = state.phase {
         actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
     }
 }
@@ -800,6 +805,10 @@ mod tests {
         at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut state, 3, LEFT);
         assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [Action::End(Outcome::Code(4))]);
+        let mut waiting = self::state(&Config { wait: true, ..Config::default() }, false, false);
+        at_time(&mut waiting, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut waiting, 3, LEFT);
+        assert_eq!(at_time(&mut waiting, 3, Event::LeftoversLost), [], "they still are what foster stays for");
     }
 
     #[test]
@@ -808,8 +817,7 @@ mod tests {
         at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut state, 3, LEFT);
         assert_eq!(state.deadline(), Some(at(4)));
-        let forward =
-            Action::Forward { target: Target::Leftovers, signal: Signal::TERM, delivery: delivery(15, OTHER) };
+        let forward = Action::ForwardToLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
         assert_eq!(at_time(&mut state, 4, term()), [forward]);
         at_time(&mut state, 4, Event::Deadline);
         assert_eq!(state.deadline(), Some(at(5)), "the deadline that was set does not move away");
@@ -869,8 +877,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 3, LEFT), [Action::Say(Report::LeftoversAwaited)]);
         assert_eq!(state.deadline(), None);
         assert_eq!(at_time(&mut state, 50, LEFT), []);
-        let forward = |number| Action::Forward {
-            target: Target::Leftovers,
+        let forward = |number| Action::ForwardToLeftovers {
             signal: Signal::new(number).expect("a signal"),
             delivery: delivery(number, OTHER),
         };
