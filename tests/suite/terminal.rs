@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::harness::{Scratch, binaries, fixture, namespaces, poll};
 
@@ -27,21 +30,23 @@ struct Terminal {
 
 impl Terminal {
     fn run(program: &[&str]) -> Terminal {
-        let size = Winsize { ws_row: 24, ws_col: 500, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(Some(&size), None).expect("a pseudo-terminal");
-        let end = || File::from(pty.slave.try_clone().expect("a descriptor"));
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        // Not openpty(3): its descriptors would be inherited by whatever another test starts at the same time.
+        let master = posix_openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname_r(&master).expect("a name");
+        let end = || {
+            let no_ctty = OFlag::O_NOCTTY.bits();
+            std::fs::OpenOptions::new().read(true).write(true).custom_flags(no_ctty).open(&name).expect("the other end")
+        };
+        let keyboard = File::from(OwnedFd::from(master));
+        resize(&keyboard, 24, 500);
         let child = Command::new("setsid")
-            .args([
-                "--ctty",
-                "unshare",
-                "--user",
-                "--map-root-user",
-                "--pid",
-                "--fork",
-                "--mount-proc",
-                "--kill-child",
-                "--",
-            ])
+            // As a login session has it, whatever the tests were started with: under nohup or in the background some
+            // signals are ignored.
+            .args(["--ctty", "env", "--default-signal"])
+            .args(["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"])
             .args(program)
             .envs([("PS1", PROMPT), ("TERM", "dumb"), ("LANG", "C"), ("HISTFILE", "")])
             .env_remove("PROMPT_COMMAND")
@@ -52,7 +57,7 @@ impl Terminal {
             .spawn()
             .expect("setsid is there");
         let screen = Arc::new(Mutex::new(Vec::new()));
-        let mut output = File::from(pty.master.try_clone().expect("a descriptor"));
+        let mut output = keyboard.try_clone().expect("a descriptor");
         let shown = Arc::clone(&screen);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -61,7 +66,7 @@ impl Terminal {
                 shown.lock().expect("not poisoned").extend_from_slice(&buffer[..len]);
             }
         });
-        Terminal { child, keyboard: File::from(pty.master), screen, seen: 0 }
+        Terminal { child, keyboard, screen, seen: 0 }
     }
 
     /// An interactive bash that is not PID 1, as in a login session.
