@@ -87,6 +87,25 @@ fn a_thousand_queued_signals_keep_their_order_and_payload() {
     });
 }
 
+/// What is sent to foster's group while the command is being started reaches the command once, through foster: not at
+/// all would be a loss, twice when the child was hit too before it had a group of its own.
+#[test]
+fn signals_to_fosters_group_during_the_start_arrive_once() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        for _ in 0..20 {
+            let fixture = crate::harness::fixture();
+            let run = Foster::new(binary, place)
+                .after(&[fixture.to_str().unwrap(), "start-storm", "3000"])
+                .fixture(&["count-storm"]);
+            run.expect("storm 3000");
+            assert_eq!(run.finish().end, End::Exited(0));
+        }
+    });
+}
+
 #[test]
 fn a_rewrite_sends_another_signal_or_none() {
     if !namespaces() {

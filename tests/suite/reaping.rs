@@ -37,6 +37,50 @@ fn two_thousand_orphans_that_die_in_the_same_instant_are_reaped() {
     all_reaped(2000, 1, "together");
 }
 
+/// A log driver that hangs costs lines, not reaping: the orphans' own are lost, and everything goes on.
+#[test]
+fn with_a_stderr_that_nobody_reads_orphans_are_reaped_and_signals_forwarded() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let fixture = crate::harness::fixture();
+        let foster = || {
+            let before = [fixture.to_str().unwrap(), "full-stderr"];
+            Foster::new(binary, place).after(&before).option("-vvv").option("--grace=5s")
+        };
+        let run = foster().fixture(&["orphans", "500", "1", "together"]);
+        run.expect("reaped 500 zombies 0");
+        assert_eq!(run.finish().end, End::Exited(0));
+        let run = foster().fixture(&["wait-for-term"]);
+        run.expect("ready");
+        run.signal(15);
+        assert_eq!(run.finish().end, End::Exited(42));
+    });
+}
+
+/// Nothing wakes foster while nothing happens: it sits in one rt_sigtimedwait without a timeout.
+#[test]
+fn idle_foster_sleeps_in_one_call_without_a_timer() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("--grace=9s").option("--stop-delay=1s").fixture(&["wait-for-term"]);
+        run.expect("ready");
+        let syscall = format!("/proc/{}/syscall", run.foster_pid());
+        let sleeps = || {
+            let state = std::fs::read_to_string(&syscall).unwrap();
+            let words: Vec<&str> = state.split(' ').collect();
+            // Number, mask, siginfo, timeout.
+            words[0] == libc::SYS_rt_sigtimedwait.to_string() && words[3] == "0x0"
+        };
+        crate::harness::poll("it sleeps without a timeout", sleeps);
+        run.signal(10);
+        assert_eq!(run.finish().end, End::Exited(43));
+    });
+}
+
 /// The check itself can fail: without an init that reaps, the same fixture reports zombies.
 #[test]
 fn the_orphan_check_notices_an_init_that_does_not_reap() {
