@@ -1,6 +1,6 @@
 //! What foster was asked to do, resolved once and never changed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use crate::exit::OkCodes;
@@ -25,6 +25,8 @@ pub struct Config<'a> {
     pub wait: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// Where the reason of an abnormal end is written (`--termination-log`).
+    pub termination_log: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
 }
@@ -88,6 +90,18 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+    /// How a line looks (`--log-format`).
+    pub format: LogFormat,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `foster[PID]: LEVEL: MESSAGE`.
+    #[default]
+    Text,
+    /// One JSON object, with stable keys.
+    Json,
 }
 
 #[cfg(test)]
