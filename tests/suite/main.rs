@@ -9,4 +9,5 @@ mod harness;
 mod leftovers;
 mod reaping;
 mod spawning;
+mod telling;
 mod terminal;
