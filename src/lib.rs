@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod exit;
