@@ -88,6 +88,18 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+    /// How it is written (`--log-format`).
+    pub format: LogFormat,
+}
+
+/// How things are said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 
 use std::ffi::{c_char, c_int};
 
+use foster::check::Limits;
 use foster::cli::{self, Parsed};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
-use foster::{report, runtime};
+use foster::{check, report, runtime};
 
 /// Called by the C runtime.
 ///
@@ -37,9 +38,28 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
             Ok(()) => 0,
             Err(_) => OWN_FAILURE,
         },
+        Ok(Parsed::Check(limits, log)) => {
+            report::init(&log);
+            probe(limits, &log)
+        }
         Err(message) => {
             report::init(&LogConfig::default());
             report::failure(format_args!("{message}"));
+            OWN_FAILURE
+        }
+    }
+}
+
+fn probe(limits: Limits, log: &LogConfig) -> u8 {
+    match check::look() {
+        Ok(seen) => {
+            let verdict = check::judge(seen, limits);
+            // The answer is the exit code, whoever reads the text.
+            let _ = sys::write_stdout(verdict.text(log.format).as_bytes());
+            verdict.code()
+        }
+        Err(reason) => {
+            report::failure(format_args!("cannot look: {reason}"));
             OWN_FAILURE
         }
     }

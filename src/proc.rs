@@ -95,6 +95,19 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
 }
 
+/// Reads the caller's own, by a link that leads nowhere in a /proc of another PID namespace, or to another number.
+pub fn own_stat() -> Option<Stat> {
+    let mut buffer = [0; 1024];
+    parse_stat(read("/proc/self/stat", &mut buffer)?)
+}
+
+/// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
+pub fn kernel_limit(name: &str) -> Option<u64> {
+    let mut buffer = [0; 64];
+    let text = std::str::from_utf8(read(&format!("/proc/sys/kernel/{name}"), &mut buffer)?).ok()?;
+    text.trim_ascii().parse().ok()
+}
+
 /// Reads a process's name.
 pub fn name(pid: i32) -> Option<Name> {
     let mut buffer = [0; 64];

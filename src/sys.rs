@@ -516,7 +516,7 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     Errno::result(unsafe { libc::write(libc::STDERR_FILENO, part.iov_base, part.iov_len) }).map(drop)
 }
 
-/// Writes a help text to stdout, waiting as long as it takes.
+/// Writes a text that was asked for to stdout, waiting as long as it takes.
 ///
 /// # Errors
 /// Whatever write(2) says: EPIPE, ENOSPC, EBADF.
