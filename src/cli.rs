@@ -120,9 +120,9 @@ const OPTIONS: &[Opt] = &[
         id: Id::OkExit,
         short: Some('e'),
         long: "ok-exit",
-        value: Some(("CODE", "a code from 0 to 255")),
+        value: Some(("CODE", "a code from 0 to 255, or stop")),
         env: Env::List,
-        help: "report CODE as 0 (repeat)",
+        help: "report CODE as 0 (repeat); stop: the end by a stop request's own signal",
     },
     Opt {
         id: Id::ParentDeath,
@@ -337,6 +337,7 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
             }
+            Id::OkExit if value == b"stop" => config.ok_stop = true,
             Id::OkExit => {
                 let text = text()?;
                 let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -17,6 +17,8 @@ pub struct Config<'a> {
     pub rewrites: Rewrites,
     /// Exit codes to report as 0 (`-e`).
     pub ok_codes: OkCodes,
+    /// Report 0 when the command ended by a stop request's own signal (`-e stop`).
+    pub ok_stop: bool,
     /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
     /// How long a stop request is held before it is forwarded (`--stop-delay`).

@@ -112,12 +112,15 @@ pub struct State {
     stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
+    ok_stop: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
     phase: Phase,
     /// What was sent to the command so far: whether its death by a signal was somebody's wish.
     forwarded: SignalSet,
     stop_request: Option<StopRequest>,
+    /// The signals that reached the command as stop requests, after `-r`.
+    asked_with: SignalSet,
     held: Option<Held>,
     /// When those who are still alive are to be named.
     roll_at: Option<Duration>,
@@ -204,10 +207,12 @@ impl State {
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
+            ok_stop: config.ok_stop,
             had_terminal: started.has_terminal,
             phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
             stop_request: None,
+            asked_with: SignalSet::default(),
             held: None,
             roll_at: None,
             kill_at: None,
@@ -297,6 +302,9 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
             let target = if state.group { Target::Group(*pid) } else { Target::Command(*pid) };
             actions.push(Action::Forward { target, signal, delivery });
             state.forwarded.insert(signal);
+            if is_stop_request {
+                state.asked_with.insert(signal);
+            }
             // A stopped process takes no signal but these two; a shell's kill builtin continues its stopped job too.
             if is_stop_request && *standing != Standing::Up {
                 actions.push(Action::Continue(*pid));
@@ -335,7 +343,8 @@ fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
     let Phase::Ended { death, leftovers } = &mut state.phase else { return };
     if !children_left {
-        actions.push(Action::End(Outcome::of(*death, &state.ok_codes, state.is_pid1)));
+        let death = *death;
+        actions.push(Action::End(state.outcome(death)));
         return;
     }
     if *leftovers != Leftovers::Unseen {
@@ -401,7 +410,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
     if let Phase::Ended { death, leftovers: Leftovers::Asked } = state.phase {
-        actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+        actions.push(Action::End(state.outcome(death)));
     }
 }
 
@@ -412,7 +421,7 @@ fn give_up(state: &State, actions: &mut Vec<Action>) {
         Phase::Running { .. } => Death::Killed { signal: Signal::KILL, core_dumped: false },
     };
     actions.push(Action::NameLeftovers(Roll::GivenUp));
-    actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+    actions.push(Action::End(state.outcome(death)));
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -476,6 +485,17 @@ fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
 impl State {
     fn is_asking_leftovers(&self) -> bool {
         matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
+    }
+
+    /// What foster makes of the command's death. With `-e stop`, an end by the signal that asked for it is a success; so is
+    /// the exit code that a shell or a JVM makes of that signal after catching it, since both look the same from outside.
+    fn outcome(&self, death: Death) -> Outcome {
+        let by_request = Signal::new(i32::from(death.code()).saturating_sub(128))
+            .is_some_and(|signal| self.asked_with.contains(signal));
+        match self.ok_stop && by_request {
+            true => Outcome::Code(0),
+            false => Outcome::of(death, &self.ok_codes, self.is_pid1),
+        }
     }
 }
 
@@ -906,6 +926,48 @@ mod tests {
         let mut state = state(&config, true, false);
         at_time(&mut state, 3, term());
         assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn with_ok_stop_only_the_end_by_the_requests_own_signal_is_0() {
+        let mut config = Config { ok_stop: true, grace: Some(at(5)), ..Config::default() };
+        config.rewrites.add("INT:USR1").expect("valid");
+        let usr1 = Signal::new(10).expect("USR1");
+        let int = Event::Signal(delivery(2, OTHER));
+        let hup = Event::Signal(delivery(1, OTHER));
+        for (events, death, expected) in [
+            (vec![term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![term()], Death::Exited(143), Outcome::Code(0)),
+            (vec![term()], Death::Exited(0), Outcome::Code(0)),
+            (vec![int], killed(usr1), Outcome::Code(0)),
+            (vec![int, term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![], killed(Signal::TERM), Outcome::Signal(Signal::TERM)),
+            (vec![], Death::Exited(143), Outcome::Code(143)),
+            (vec![term()], Death::Exited(1), Outcome::Code(1)),
+            (vec![term()], Death::Exited(15), Outcome::Code(15)),
+            (vec![term()], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![int], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![hup], killed(Signal::HUP), Outcome::Signal(Signal::HUP)),
+            (vec![term(), Event::Deadline], killed(Signal::KILL), Outcome::Signal(Signal::KILL)),
+        ] {
+            let mut state = state(&config, false, false);
+            for event in &events {
+                at_time(&mut state, 3, *event);
+            }
+            at_time(&mut state, 3, died(COMMAND, death));
+            // What arrives after the end has not caused it.
+            at_time(&mut state, 3, term());
+            assert_eq!(at_time(&mut state, 3, NONE_LEFT), [Action::End(expected)], "{events:?} {death:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_still_held_has_not_ended_the_command() {
+        let config = Config { ok_stop: true, stop_delay: at(5), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        at_time(&mut state, 4, died(COMMAND, killed(Signal::TERM)));
+        assert_eq!(at_time(&mut state, 4, NONE_LEFT), [Action::End(Outcome::Code(143))]);
     }
 
     fn stopped(signal: Signal) -> Event {

@@ -33,7 +33,7 @@ fn a_bad_command_line_is_one_line_and_125() {
         (&["-r", "KILL:TERM", "true"], &[], "SIGKILL never reaches a program"),
         (&["-p", "FOO", "true"], &[], "option -p: 'FOO' is not accepted; give a signal name (TERM, SIGTERM,"),
         (&["-p", "32", "true"], &[], "option -p: '32' is not accepted"),
-        (&["-e", "256", "true"], &[], "option -e: '256' is not accepted; give a code from 0 to 255"),
+        (&["-e", "256", "true"], &[], "option -e: '256' is not accepted; give a code from 0 to 255, or stop"),
         (&["-e", "+1", "true"], &[], "option -e: '+1' is not accepted"),
         (&["--ok-exit=x", "true"], &[], "option --ok-exit: 'x' is not accepted"),
         (&[], &[], "no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]"),
