@@ -2,7 +2,7 @@
 //!
 //! [`OPTIONS`] is the one table: the parser, the names of the environment variables and the help text all come from it.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,6 +11,7 @@ use lexopt::Arg;
 use crate::config::{Config, DURATION, parse_duration};
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
+use crate::user;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ enum Id {
     ParentDeath,
     Subreaper,
     SingleChild,
+    User,
+    Chdir,
     Verbose,
     License,
     Version,
@@ -147,6 +150,22 @@ const OPTIONS: &[Opt] = &[
         value: None,
         env: Env::Flag,
         help: "accepted; already the default",
+    },
+    Opt {
+        id: Id::User,
+        short: Some('u'),
+        long: "user",
+        value: Some(("USER[:GROUP]", user::ACCEPTED)),
+        env: Env::Value,
+        help: "run the command as USER, by name or id",
+    },
+    Opt {
+        id: Id::Chdir,
+        short: Some('C'),
+        long: "chdir",
+        value: Some(("DIR", "a directory")),
+        env: Env::Value,
+        help: "run the command in DIR",
     },
     Opt {
         id: Id::Verbose,
@@ -349,6 +368,11 @@ impl CommandLine<'_> {
             Id::ParentDeath => {
                 let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
+            }
+            Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
+            Id::Chdir => {
+                let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
+                config.directory = Some(directory.ok_or_else(bad)?);
             }
             Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
         }

@@ -1,10 +1,11 @@
 //! What foster was asked to do, resolved once and never changed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use crate::exit::OkCodes;
 use crate::signal::{Rewrites, Signal};
+use crate::user;
 
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Config<'a> {
     pub wait: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// Whom the command is to run as (`--user`).
+    pub user: Option<user::Spec>,
+    /// The command's working directory (`--chdir`).
+    pub directory: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
 }

@@ -10,3 +10,4 @@ mod leftovers;
 mod reaping;
 mod spawning;
 mod terminal;
+mod user;
