@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use lexopt::Arg;
 
-use crate::config::{Config, DURATION, parse_duration};
+use crate::config::{Config, DURATION, LogFormat, parse_duration};
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
 use crate::user;
@@ -36,6 +36,8 @@ enum Id {
     SingleChild,
     User,
     Chdir,
+    TerminationLog,
+    LogFormat,
     Verbose,
     License,
     Version,
@@ -168,6 +170,22 @@ const OPTIONS: &[Opt] = &[
         help: "run the command in DIR",
     },
     Opt {
+        id: Id::TerminationLog,
+        short: None,
+        long: "termination-log",
+        value: Some(("PATH", "the path of a file")),
+        env: Env::Value,
+        help: "append the reason of an abnormal end to PATH",
+    },
+    Opt {
+        id: Id::LogFormat,
+        short: None,
+        long: "log-format",
+        value: Some(("FORMAT", "text or json")),
+        env: Env::Value,
+        help: "say it as text (the default) or json, one object a line",
+    },
+    Opt {
         id: Id::Verbose,
         short: Some('v'),
         long: "verbose",
@@ -286,6 +304,14 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
     Ok(Parsed::Run(Box::new(line.config), warnings))
 }
 
+/// In which format a command line is refused that could not be read to its end: whoever wants JSON wants every line so.
+pub fn log_format(args: &[&CStr], environment: &[&CStr]) -> LogFormat {
+    let is_json = |value: &CStr| value.to_bytes() == b"json";
+    let as_two_words = args.windows(2).any(|pair| matches!(pair, [a, b] if *a == c"--log-format" && is_json(b)));
+    let as_one_word = args.contains(&c"--log-format=json") || environment.contains(&c"FOSTER_LOG_FORMAT=json");
+    if as_two_words || as_one_word { LogFormat::Json } else { LogFormat::Text }
+}
+
 /// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
 fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
     parser.next().map_err(|error| match error {
@@ -373,6 +399,17 @@ impl CommandLine<'_> {
             Id::Chdir => {
                 let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
                 config.directory = Some(directory.ok_or_else(bad)?);
+            }
+            Id::TerminationLog => {
+                let path = CString::new(value).ok().filter(|path| !path.is_empty());
+                config.termination_log = Some(path.ok_or_else(bad)?);
+            }
+            Id::LogFormat => {
+                config.log.format = match value {
+                    b"text" => LogFormat::Text,
+                    b"json" => LogFormat::Json,
+                    _ => return Err(bad()),
+                }
             }
             Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
         }

@@ -32,6 +32,8 @@ pub struct Config<'a> {
     pub user: Option<user::Spec>,
     /// The command's working directory (`--chdir`).
     pub directory: Option<CString>,
+    /// Where the reason of an abnormal end is written (`--termination-log`).
+    pub termination_log: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
 }
@@ -95,6 +97,18 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+    /// How a line looks (`--log-format`).
+    pub format: LogFormat,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `foster[PID]: LEVEL: MESSAGE`.
+    #[default]
+    Text,
+    /// One JSON object, with stable keys.
+    Json,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
-use foster::{report, runtime};
+use foster::{output, report, runtime};
 
 /// Called by the C runtime.
 ///
@@ -29,7 +29,7 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
     let args = startup.args.get(1..).unwrap_or_default();
     match cli::parse(args, &startup.environment) {
         Ok(Parsed::Run(config, warnings)) => {
-            report::init(&config.log);
+            output::init(&config.log);
             warnings.iter().for_each(|warning| report::warning(warning));
             runtime::run(&config, &startup.environment, mask)
         }
@@ -38,8 +38,8 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
             Err(_) => OWN_FAILURE,
         },
         Err(message) => {
-            report::init(&LogConfig::default());
-            report::failure(format_args!("{message}"));
+            output::init(&LogConfig { format: cli::log_format(args, &startup.environment), ..LogConfig::default() });
+            report::refused(&message);
             OWN_FAILURE
         }
     }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::cgroup::Controller;
 use crate::config::Config;
-use crate::exit::{Change, Outcome};
+use crate::exit::{Change, Death, Outcome};
+use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
-use crate::report::{self, Orphan, Report, Reporter};
+use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
@@ -27,7 +30,14 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     // Inherited as ignored it would make the kernel reap behind foster's back, and the exit status were lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
-    let reporter = Reporter::new(command, config.log.warn_on_reap);
+    let (termination_log, unusable) = match config.termination_log.as_deref().map(TerminationLog::at).transpose() {
+        Ok(log) => (log, None),
+        Err(error) => (None, Some(report::errno_of(&error))),
+    };
+    let reporter = Reporter::new(command, &config.log, termination_log);
+    if let Some(errno) = unusable {
+        reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
+    }
     let is_pid1 = sys::pid() == INIT;
     if !is_pid1 && let Err(errno) = sys::become_subreaper() {
         reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
@@ -37,7 +47,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
         Ok(spawned) => spawned,
         Err(failure) => {
-            report::failure(format_args!("{}", failure.message));
+            reporter.not_started(&failure.message, failure.code);
             return failure.code;
         }
     };
@@ -60,8 +70,11 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         clock,
         actions: Vec::with_capacity(8),
         warned: false,
+        oom: OomWatch::start(),
     };
-    end(foster.supervise(orphaned))
+    let summary = foster.supervise(orphaned);
+    foster.reporter.finish(summary);
+    end(summary.outcome)
 }
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
@@ -94,12 +107,13 @@ struct Foster<'a> {
     actions: Vec<Action>,
     /// That a forward was not permitted has been said.
     warned: bool,
+    oom: OomWatch,
 }
 
 impl Foster<'_> {
     /// Reaps until nothing is left at every wake-up, and sleeps in one call in between. Also before the first sleep:
     /// children of the program that foster replaced by exec may have died long before.
-    fn supervise(&mut self, first: Option<Delivery>) -> Outcome {
+    fn supervise(&mut self, first: Option<Delivery>) -> Summary {
         if let Some(delivery) = first {
             self.handle(Event::Signal(delivery));
         }
@@ -110,11 +124,12 @@ impl Foster<'_> {
                     Err(no_news) => break no_news,
                 };
             };
-            if let Some(outcome) = self.handle(Event::Drained { children_left: no_news.children_left }) {
-                return outcome;
+            self.oom.settle();
+            if let Some(summary) = self.handle(Event::Drained { children_left: no_news.children_left }) {
+                return summary;
             }
             let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
-            let outcome = match sys::wait_for_signal(left) {
+            let summary = match sys::wait_for_signal(left) {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
                     // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
@@ -125,8 +140,8 @@ impl Foster<'_> {
                 }
                 None => self.handle(Event::Deadline),
             };
-            if let Some(outcome) = outcome {
-                return outcome;
+            if let Some(summary) = summary {
+                return summary;
             }
         }
     }
@@ -136,7 +151,10 @@ impl Foster<'_> {
         loop {
             let reaped = if self.reporter.describes_orphans() { self.reap_described()? } else { sys::reap_any()? };
             match Change::from_status(reaped.status) {
-                Some(Change::Died(death)) => return Ok(Event::Died { pid: reaped.pid, death }),
+                Some(Change::Died(death)) => {
+                    let oom_kills = self.oom_kills_of_command(reaped.pid, death);
+                    return Ok(Event::Died { pid: reaped.pid, death, oom_kills });
+                }
                 Some(Change::Stopped(signal)) => return Ok(Event::Stopped { pid: reaped.pid, signal }),
                 None => {}
             }
@@ -160,9 +178,18 @@ impl Foster<'_> {
                     age: stat.map(|stat| proc::age(stat.start_ticks)),
                     cpu: usage.cpu,
                     max_rss_kib: usage.max_rss_kib,
+                    oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { 0 },
                 }));
             }
             return Ok(reaped);
+        }
+    }
+
+    /// Also for a shell that says 137 for what it ran.
+    fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
+        match self.state.is_command(pid) && death != Death::Exited(0) {
+            true => self.oom.rise_since_start(),
+            false => 0,
         }
     }
 
@@ -175,10 +202,10 @@ impl Foster<'_> {
         delivery
     }
 
-    fn handle(&mut self, event: Event) -> Option<Outcome> {
+    fn handle(&mut self, event: Event) -> Option<Summary> {
         let mut actions = std::mem::take(&mut self.actions);
         step(&mut self.state, event, self.clock.elapsed(), &mut actions);
-        let mut outcome = None;
+        let mut summary = None;
         let mut follow_up = None;
         for action in actions.drain(..) {
             match action {
@@ -202,13 +229,13 @@ impl Foster<'_> {
                 Action::SuspendSelf(signal) => follow_up = self.suspend(signal),
                 Action::Say(report) => self.reporter.say(report),
                 Action::NameLeftovers(roll) => self.call_roll(roll),
-                Action::End(with) => outcome = Some(with),
+                Action::End(with) => summary = Some(with),
             }
         }
         self.actions = actions;
         match follow_up {
             Some(event) => self.handle(event),
-            None => outcome,
+            None => summary,
         }
     }
 
@@ -235,8 +262,7 @@ impl Foster<'_> {
                 }
             });
             if let Err(error) = found {
-                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::ENOENT));
-                self.reporter.say(Report::LeftoversUnknown(errno));
+                self.reporter.say(Report::LeftoversUnknown(report::errno_of(&error)));
                 return Some(Event::LeftoversLost);
             }
             if signalled.len() == before {
@@ -281,6 +307,45 @@ impl Foster<'_> {
                 self.reporter.say(Report::ForwardFailed { signal, errno });
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// The cgroup's oom_kill count: of a process that SIGKILL ended nothing else tells whether memory ran out. The kernel
+/// counts before it kills (mm/oom_kill.c, `__oom_kill_process`), so a death that was its doing is in the count already.
+struct OomWatch {
+    memory: Option<Controller>,
+    at_start: u64,
+    /// At the last drain, so that an orphan is not told of what happened before.
+    settled: u64,
+    /// In this drain, once it was looked at: several may die of the same want of memory.
+    current: Option<u64>,
+}
+
+impl OomWatch {
+    fn start() -> OomWatch {
+        let memory = Controller::find(Path::new("/proc"), "memory");
+        let at_start = memory.as_ref().and_then(Controller::oom_kills).unwrap_or(0);
+        OomWatch { memory, at_start, settled: at_start, current: None }
+    }
+
+    fn look(&mut self) -> u64 {
+        let settled = self.settled;
+        let read = || self.memory.as_ref().and_then(Controller::oom_kills).unwrap_or(settled);
+        *self.current.get_or_insert_with(read)
+    }
+
+    fn rise(&mut self) -> u64 {
+        self.look().saturating_sub(self.settled)
+    }
+
+    fn rise_since_start(&mut self) -> u64 {
+        self.look().saturating_sub(self.at_start)
+    }
+
+    fn settle(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.settled = current;
         }
     }
 }

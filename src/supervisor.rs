@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::exit::{Death, OkCodes, Outcome};
-use crate::report::{Cause, Report};
+use crate::report::{Cause, CommandEnd, Reaped, Report, Summary};
 use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
 
 /// Something that happened to foster.
@@ -22,6 +22,8 @@ pub enum Event {
         pid: i32,
         /// How it ended.
         death: Death,
+        /// How much the cgroup's oom_kill count rose meanwhile, if that was looked at.
+        oom_kills: u64,
     },
     /// A child was stopped by this signal and lives.
     Stopped {
@@ -79,7 +81,7 @@ pub enum Action {
     /// Name those who are still alive.
     NameLeftovers(Roll),
     /// Nothing is left to do.
-    End(Outcome),
+    End(Summary),
 }
 
 /// Who a signal is forwarded to.
@@ -127,12 +129,14 @@ pub struct State {
     /// When SIGKILL is due. Once set it only ever comes nearer.
     kill_at: Option<Duration>,
     killing: Option<Killing>,
+    /// What was reaped beside the command.
+    reaped: Reaped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running { pid: i32, since: Duration, standing: Standing },
-    Ended { death: Death, leftovers: Leftovers },
+    Ended { end: CommandEnd, leftovers: Leftovers },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +221,7 @@ impl State {
             roll_at: None,
             kill_at: None,
             killing: None,
+            reaped: Reaped::default(),
         }
     }
 
@@ -239,7 +244,7 @@ impl State {
 pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Action>) {
     match event {
         Event::Signal(delivery) => on_signal(state, delivery, now, actions),
-        Event::Died { pid, death } => on_death(state, pid, death, now, actions),
+        Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
         Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
         Event::LeftoversLost => on_leftovers_lost(state, actions),
@@ -324,27 +329,41 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
     }
 }
 
-fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Running { pid: command, since, .. } = state.phase else { return };
+fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Duration, actions: &mut Vec<Action>) {
+    let (command, since) = match state.phase {
+        Phase::Running { pid, since, .. } => (pid, since),
+        Phase::Ended { leftovers, .. } => return count_reaped(state, death, leftovers == Leftovers::Asked),
+    };
     if command != pid {
-        return;
+        return count_reaped(state, death, false);
     }
     let ran = now.saturating_sub(since);
-    actions.push(Action::Say(Report::CommandEnded { pid, death, ran, cause: cause_of(state, death, now) }));
+    let end = CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills };
+    actions.push(Action::Say(Report::CommandEnded(end)));
     // From here on Ctrl-C is for foster, whose leftovers may take their time.
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
     // A stop request that was held has got what it asked for.
     state.held = None;
-    state.phase = Phase::Ended { death, leftovers: Leftovers::Unseen };
+    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen };
+}
+
+fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
+    let reaped = &mut state.reaped;
+    let count = match death {
+        Death::Killed { signal: Signal::KILL, .. } if state.killing.is_some() => &mut reaped.killed,
+        _ if was_asked => &mut reaped.stopped,
+        _ => &mut reaped.orphans,
+    };
+    *count = count.saturating_add(1);
 }
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Ended { death, leftovers } = &mut state.phase else { return };
+    let Phase::Ended { end, leftovers } = &mut state.phase else { return };
     if !children_left {
-        let death = *death;
-        actions.push(Action::End(state.outcome(death)));
+        let end = *end;
+        actions.push(Action::End(summary(state, end)));
         return;
     }
     if *leftovers != Leftovers::Unseen {
@@ -379,7 +398,7 @@ fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     if let Some(killing) = &mut state.killing {
         if killing.again_at <= now {
             if now.saturating_sub(killing.since) >= GIVE_UP_AFTER {
-                give_up(state, actions);
+                give_up(state, now, actions);
                 return;
             }
             killing.again_at = now.saturating_add(KILL_AGAIN_AFTER);
@@ -409,19 +428,28 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
-    if let Phase::Ended { death, leftovers: Leftovers::Asked } = state.phase {
-        actions.push(Action::End(state.outcome(death)));
+    if let Phase::Ended { end, leftovers: Leftovers::Asked } = state.phase {
+        actions.push(Action::End(summary(state, end)));
     }
 }
 
 /// As PID 1, foster's end is theirs too: the kernel sees to it.
-fn give_up(state: &State, actions: &mut Vec<Action>) {
-    let death = match state.phase {
-        Phase::Ended { death, .. } => death,
-        Phase::Running { .. } => Death::Killed { signal: Signal::KILL, core_dumped: false },
+fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
+    let end = match state.phase {
+        Phase::Ended { end, .. } => end,
+        Phase::Running { pid, since, .. } => {
+            let death = Death::Killed { signal: Signal::KILL, core_dumped: false };
+            let ran = now.saturating_sub(since);
+            CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills: 0 }
+        }
     };
     actions.push(Action::NameLeftovers(Roll::GivenUp));
-    actions.push(Action::End(state.outcome(death)));
+    actions.push(Action::End(summary(state, end)));
+}
+
+fn summary(state: &State, end: CommandEnd) -> Summary {
+    let outcome = state.outcome(end.death);
+    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -557,12 +585,20 @@ mod tests {
     }
 
     fn died(pid: i32, death: Death) -> Event {
-        Event::Died { pid, death }
+        Event::Died { pid, death, oom_kills: 0 }
+    }
+
+    /// foster's outcome, if all that it does is end.
+    fn only_end(actions: Vec<Action>) -> Option<Outcome> {
+        match actions[..] {
+            [Action::End(summary)] => Some(summary.outcome),
+            _ => None,
+        }
     }
 
     fn cause(actions: &[Action]) -> Cause {
         let ended = actions.iter().find_map(|action| match action {
-            Action::Say(Report::CommandEnded { cause, .. }) => Some(*cause),
+            Action::Say(Report::CommandEnded(end)) => Some(end.cause),
             _ => None,
         });
         ended.expect("the command's end is reported")
@@ -618,8 +654,8 @@ mod tests {
         let mut state = state(&Config::default(), true, false);
         assert_eq!(steps(&mut state, &[died(99, Death::Exited(23)), Event::Drained { children_left: false }]), []);
         let ended = steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(100, killed(Signal::KILL))]);
-        assert!(matches!(ended[..], [Action::Say(Report::CommandEnded { pid: COMMAND, .. })]), "{ended:?}");
-        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
+        assert!(matches!(ended[..], [Action::Say(Report::CommandEnded(CommandEnd { pid: COMMAND, .. }))]), "{ended:?}");
+        assert_eq!(only_end(steps(&mut state, &[Event::Drained { children_left: false }])), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -659,7 +695,7 @@ mod tests {
     fn a_second_process_with_the_commands_old_pid_is_an_orphan() {
         let mut state = state(&Config::default(), true, false);
         steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(COMMAND, Death::Exited(5))]);
-        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(steps(&mut state, &[Event::Drained { children_left: false }])), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -730,7 +766,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 4, Event::Deadline), [roll]);
         assert_eq!(state.deadline(), Some(at(13)));
         assert_eq!(at_time(&mut state, 13, Event::Deadline), KILLED);
-        assert_eq!(at_time(&mut state, 13, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(at_time(&mut state, 13, NONE_LEFT)), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -742,7 +778,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
         assert_eq!(at_time(&mut state, 4, Event::Deadline), [Action::NameLeftovers(Roll::Awaited(None))]);
         assert_eq!(state.deadline(), None);
-        assert_eq!(at_time(&mut state, 999, NONE_LEFT), [Action::End(Outcome::Code(143))]);
+        assert_eq!(only_end(at_time(&mut state, 999, NONE_LEFT)), Some(Outcome::Code(143)));
     }
 
     #[test]
@@ -770,7 +806,7 @@ mod tests {
         let asked = Cause::StopRequest { signal: Signal::TERM, sender: OTHER, took: at(5) };
         assert_eq!(cause(&ended), asked, "no incident");
         assert_eq!(at_time(&mut state, 15, LEFT), [], "they have been killed already");
-        assert_eq!(at_time(&mut state, 16, NONE_LEFT), [Action::End(Outcome::Signal(Signal::KILL))]);
+        assert_eq!(only_end(at_time(&mut state, 16, NONE_LEFT)), Some(Outcome::Signal(Signal::KILL)));
     }
 
     #[test]
@@ -789,7 +825,7 @@ mod tests {
         for config in [Config::default(), Config { wait: true, grace: Some(at(5)), ..Config::default() }] {
             let mut state = state(&config, true, false);
             at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
-            assert_eq!(at_time(&mut state, 3, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+            assert_eq!(only_end(at_time(&mut state, 3, NONE_LEFT)), Some(Outcome::Code(4)));
         }
     }
 
@@ -804,8 +840,10 @@ mod tests {
         let mut actions = Vec::new();
         step(&mut state, Event::Deadline, again, &mut actions);
         assert_eq!(actions, [Action::SignalLeftovers(Signal::KILL)]);
-        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(4))];
-        assert_eq!(at_time(&mut state, 13, Event::Deadline), given_up);
+        let actions = at_time(&mut state, 13, Event::Deadline);
+        let given_up =
+            |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(4), grace_over: true, .. }));
+        assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
     }
 
     #[test]
@@ -814,8 +852,30 @@ mod tests {
         let mut state = state(&config, true, false);
         at_time(&mut state, 3, term());
         at_time(&mut state, 4, Event::Deadline);
-        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(137))];
-        assert_eq!(at_time(&mut state, 14, Event::Deadline), given_up);
+        let actions = at_time(&mut state, 14, Event::Deadline);
+        let given_up =
+            |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(137), grace_over: true, .. }));
+        assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
+    }
+
+    #[test]
+    fn what_is_reaped_is_counted_as_what_it_was() {
+        let config = Config { grace: Some(at(5)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        let orphan = |death| died(99, death);
+        at_time(&mut state, 3, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut state, 3, orphan(Death::Exited(0)));
+        at_time(&mut state, 3, LEFT);
+        at_time(&mut state, 4, orphan(killed(Signal::TERM)));
+        at_time(&mut state, 4, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 8, Event::Deadline);
+        at_time(&mut state, 8, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 8, orphan(Death::Exited(1)));
+        let actions = at_time(&mut state, 8, NONE_LEFT);
+        let [Action::End(summary)] = actions[..] else { panic!("{actions:?}") };
+        assert_eq!(summary.reaped, Reaped { orphans: 2, stopped: 3, killed: 1 });
+        assert!(summary.grace_over);
     }
 
     #[test]
@@ -824,7 +884,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [], "the command is not lost");
         at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut state, 3, LEFT);
-        assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(at_time(&mut state, 3, Event::LeftoversLost)), Some(Outcome::Code(4)));
         let mut waiting = self::state(&Config { wait: true, ..Config::default() }, false, false);
         at_time(&mut waiting, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut waiting, 3, LEFT);
@@ -877,7 +937,7 @@ mod tests {
         at_time(&mut ended, 3, term());
         at_time(&mut ended, 4, died(COMMAND, Death::Exited(0)));
         assert_eq!(ended.deadline(), None);
-        assert_eq!(at_time(&mut ended, 4, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+        assert_eq!(only_end(at_time(&mut ended, 4, NONE_LEFT)), Some(Outcome::Code(0)));
     }
 
     #[test]
@@ -907,7 +967,7 @@ mod tests {
         assert_eq!(state.deadline(), Some(at(71)));
         at_time(&mut state, 71, Event::Deadline);
         assert_eq!(at_time(&mut state, 75, Event::Deadline), KILLED);
-        assert_eq!(at_time(&mut state, 75, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+        assert_eq!(only_end(at_time(&mut state, 75, NONE_LEFT)), Some(Outcome::Code(0)));
     }
 
     #[test]
@@ -957,7 +1017,7 @@ mod tests {
             at_time(&mut state, 3, died(COMMAND, death));
             // What arrives after the end has not caused it.
             at_time(&mut state, 3, term());
-            assert_eq!(at_time(&mut state, 3, NONE_LEFT), [Action::End(expected)], "{events:?} {death:?}");
+            assert_eq!(only_end(at_time(&mut state, 3, NONE_LEFT)), Some(expected), "{events:?} {death:?}");
         }
     }
 
@@ -967,7 +1027,7 @@ mod tests {
         let mut state = state(&config, true, false);
         at_time(&mut state, 3, term());
         at_time(&mut state, 4, died(COMMAND, killed(Signal::TERM)));
-        assert_eq!(at_time(&mut state, 4, NONE_LEFT), [Action::End(Outcome::Code(143))]);
+        assert_eq!(only_end(at_time(&mut state, 4, NONE_LEFT)), Some(Outcome::Code(143)));
     }
 
     fn stopped(signal: Signal) -> Event {

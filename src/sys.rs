@@ -565,11 +565,13 @@ fn close_listed_descriptors() {
 
 /// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
 ///
-/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call; where the file
-/// does not know it (a terminal, an old kernel), poll(2) says whether there is room.
+/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call. A terminal does
+/// not know it, and says through poll(2) only that there is room for something; opened anew it has flags of its own.
+/// For everything else (an old kernel, a file system that would wait for its disk) poll(2) says whether there is room.
 ///
 /// # Errors
-/// EAGAIN no room, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC full.
+/// EAGAIN no room for all of it, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC
+/// full.
 pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
     // SAFETY: the iovec and the bytes live through the call, which only reads them. Offset -1 (both halves): here.
@@ -577,18 +579,45 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
         libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
     };
     match Errno::result(written) {
-        Ok(_) => return Ok(()),
-        // No room, unknown here, or a file system that would have to wait for its disk.
+        Ok(written) => return all_of(bytes, written),
+        // No room, or not known here.
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
         Err(other) => return Err(other),
+    }
+    if let Some(terminal) = own_terminal_stderr() {
+        return write(terminal.as_raw_fd(), bytes);
     }
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one pollfd, no waiting.
     if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & libc::POLLOUT == 0 {
         return Err(Errno::EAGAIN);
     }
+    write(libc::STDERR_FILENO, bytes)
+}
+
+/// The terminal that stderr is, opened once more so that a write cannot wait. `None`: it is none, or may not be opened,
+/// for example by another user than the one who owns it.
+fn own_terminal_stderr() -> Option<OwnedFd> {
+    // SAFETY: takes a descriptor, which may be closed.
+    if unsafe { libc::isatty(libc::STDERR_FILENO) } != 1 {
+        return None;
+    }
+    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string.
+    let fd = unsafe { libc::open(c"/proc/self/fd/2".as_ptr(), flags) };
+    // SAFETY: the kernel has just made this descriptor for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn write(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the bytes live through the call, which only reads them.
-    Errno::result(unsafe { libc::write(libc::STDERR_FILENO, part.iov_base, part.iov_len) }).map(drop)
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast::<c_void>(), bytes.len()) };
+    all_of(bytes, Errno::result(written)?.try_into().unwrap_or(0))
+}
+
+/// A line of which only a part went through is lost.
+fn all_of(bytes: &[u8], written: c_long) -> Result<(), Errno> {
+    if usize::try_from(written).is_ok_and(|written| written == bytes.len()) { Ok(()) } else { Err(Errno::EAGAIN) }
 }
 
 /// Writes a help text to stdout, waiting as long as it takes.

@@ -138,7 +138,7 @@ fn an_orphan_is_said_in_full_at_debug_and_not_at_all_by_default() {
         let new = || Foster::new(binary, place);
         for quiet in [new(), new().option("-v"), new().env("FOSTER_LOG", "info"), new().env("RUST_LOG", "debug")] {
             let stderr = orphans(quiet);
-            assert!(!stderr.contains("orphan"), "{stderr}");
+            assert!(!stderr.contains("reaped orphan"), "{stderr}");
         }
         for (foster, level) in [
             (new().option("-vv"), "debug"),
