@@ -36,6 +36,7 @@ enum Id {
     SingleChild,
     User,
     Chdir,
+    Pause,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -170,6 +171,14 @@ const OPTIONS: &[Opt] = &[
         help: "run the command in DIR",
     },
     Opt {
+        id: Id::Pause,
+        short: Some('P'),
+        long: "pause",
+        value: None,
+        env: Env::Flag,
+        help: "run no command: reap, and end on SIGTERM or SIGINT",
+    },
+    Opt {
         id: Id::TerminationLog,
         short: None,
         long: "termination-log",
@@ -298,7 +307,9 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
         );
     }
     line.config.command = command;
-    if command.is_empty() {
+    if line.config.pause {
+        check_pause(&line.config)?;
+    } else if command.is_empty() {
         return Err("no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]".to_owned());
     }
     Ok(Parsed::Run(Box::new(line.config), warnings))
@@ -310,6 +321,17 @@ pub fn log_format(args: &[&CStr], environment: &[&CStr]) -> LogFormat {
     let as_two_words = args.windows(2).any(|pair| matches!(pair, [a, b] if *a == c"--log-format" && is_json(b)));
     let as_one_word = args.contains(&c"--log-format=json") || environment.contains(&c"FOSTER_LOG_FORMAT=json");
     if as_two_words || as_one_word { LogFormat::Json } else { LogFormat::Text }
+}
+
+/// What is about a command has no meaning without one. Most of that is harmless, but somebody may rely on these.
+fn check_pause(config: &Config) -> Result<(), String> {
+    if let Some(word) = config.command.first() {
+        return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
+    }
+    if config.user.is_some() || config.directory.is_some() {
+        return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
+    }
+    Ok(())
 }
 
 /// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
@@ -395,6 +417,7 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
             }
+            Id::Pause => config.pause = true,
             Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
             Id::Chdir => {
                 let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());

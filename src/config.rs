@@ -28,6 +28,8 @@ pub struct Config<'a> {
     pub wait: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// There is no command, only reaping until SIGTERM or SIGINT (`--pause`).
+    pub pause: bool,
     /// Whom the command is to run as (`--user`).
     pub user: Option<user::Spec>,
     /// The command's working directory (`--chdir`).

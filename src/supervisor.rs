@@ -82,6 +82,8 @@ pub enum Action {
     NameLeftovers(Roll),
     /// Nothing is left to do.
     End(Summary),
+    /// The pause is over.
+    EndPause,
 }
 
 /// Who a signal is forwarded to.
@@ -133,10 +135,12 @@ pub struct State {
     reaped: Reaped,
 }
 
+/// What becomes of the command; there is none with `--pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running { pid: i32, since: Duration, standing: Standing },
     Ended { end: CommandEnd, leftovers: Leftovers },
+    Paused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +229,12 @@ impl State {
         }
     }
 
+    /// The state of a foster without a command.
+    pub fn paused(config: &Config, is_pid1: bool) -> State {
+        let started = Started { pid: 0, is_pid1, has_terminal: false, now: Duration::ZERO };
+        State { phase: Phase::Paused, ..State::new(config, started) }
+    }
+
     /// Whether this is the command's process, still unreaped.
     pub fn is_command(&self, pid: i32) -> bool {
         matches!(self.phase, Phase::Running { pid: command, .. } if command == pid)
@@ -258,6 +268,9 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || delivery.sender == Sender::Myself {
         return;
     }
+    if matches!(state.phase, Phase::Paused) {
+        return on_signal_in_pause(state, delivery, actions);
+    }
     if delivery.signal == Signal::CONT && resume(state, actions) {
         return;
     }
@@ -276,6 +289,14 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
         release(state, now, actions);
     }
     forward(state, delivery, signal, now, actions);
+}
+
+/// As catatonit -P and the pause image of Kubernetes have it: at once, since what runs in the namespace is others'.
+fn on_signal_in_pause(state: &State, delivery: Delivery, actions: &mut Vec<Action>) {
+    if matches!(delivery.signal, Signal::TERM | Signal::INT) {
+        actions.push(Action::Say(Report::PauseEnded { delivery, orphans: state.reaped.orphans }));
+        actions.push(Action::EndPause);
+    }
 }
 
 /// The first stop request starts the clock of `--grace`.
@@ -326,6 +347,8 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
                 actions.push(Action::SignalLeftovers(Signal::CONT));
             }
         }
+        // There is nobody to forward to.
+        Phase::Paused => {}
     }
 }
 
@@ -333,6 +356,7 @@ fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Dura
     let (command, since) = match state.phase {
         Phase::Running { pid, since, .. } => (pid, since),
         Phase::Ended { leftovers, .. } => return count_reaped(state, death, leftovers == Leftovers::Asked),
+        Phase::Paused => return count_reaped(state, death, false),
     };
     if command != pid {
         return count_reaped(state, death, false);
@@ -436,6 +460,8 @@ fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
 /// As PID 1, foster's end is theirs too: the kernel sees to it.
 fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
     let end = match state.phase {
+        // A pause kills nobody.
+        Phase::Paused => return,
         Phase::Ended { end, .. } => end,
         Phase::Running { pid, since, .. } => {
             let death = Death::Killed { signal: Signal::KILL, core_dumped: false };
@@ -1110,6 +1136,30 @@ mod tests {
         assert!(actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
         let actions = steps(&mut state(&Config::default(), false, false), &[died(COMMAND, Death::Exited(0))]);
         assert!(!actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
+    }
+
+    #[test]
+    fn a_pause_reaps_and_ends_on_sigterm_and_sigint_alone() {
+        for is_pid1 in [true, false] {
+            // Options about a command, which a pod may set for all its containers, change nothing.
+            let mut config = Config { grace: Some(at(5)), stop_delay: at(2), wait: true, ..Config::default() };
+            config.rewrites.add("TERM:0").expect("valid");
+            let mut state = State::paused(&config, is_pid1);
+            for number in (1..=64).filter(|number| ![2, 15].contains(number)) {
+                assert_eq!(steps(&mut state, &[Event::Signal(delivery(number, OTHER))]), [], "signal {number}");
+            }
+            let mine = Event::Signal(delivery(15, Sender::Myself));
+            let events =
+                [died(0, Death::Exited(1)), died(99, killed(Signal::KILL)), LEFT, NONE_LEFT, Event::Deadline, mine];
+            assert_eq!(steps(&mut state, &events), []);
+            assert_eq!(state.deadline(), None);
+            assert!(!state.is_command(0));
+            for number in [2, 15] {
+                let delivery = delivery(number, OTHER);
+                let ended = [Action::Say(Report::PauseEnded { delivery, orphans: 2 }), Action::EndPause];
+                assert_eq!(steps(&mut state.clone(), &[Event::Signal(delivery)]), ended);
+            }
+        }
     }
 
     /// Whatever happens in whatever order, up to a length: foster ends at most once and then says nothing more, names no

@@ -7,6 +7,7 @@ mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod pause;
 mod reaping;
 mod spawning;
 mod terminal;
