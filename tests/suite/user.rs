@@ -215,6 +215,29 @@ fn without_privileges_only_oneself_can_be_had() {
     });
 }
 
+/// Where the file system ignores the bit, it is refused for want of privileges.
+#[test]
+fn a_foster_installed_set_user_id_gives_nobody_another_user() {
+    if !namespaces() || !is_root() {
+        return;
+    }
+    let image = Image::new("setuid");
+    for binary in binaries() {
+        // Not root's: this file is everybody's to run for a moment.
+        let installed = image.0.path("foster");
+        let mut install = Command::new("install");
+        install.args(["-o", "4712", "-g", "4712", "-m", "4755"]).args([&binary, &installed]);
+        assert!(plainly(&mut install).status.success());
+        for spec in ["4711:4711", "4712:4712", "root"] {
+            let script = "set -- setpriv --reuid=4711 --regid=4711 --clear-groups \"$@\"";
+            let foster = image.foster_after(&installed, Place::Pid1, script).option("-u").option(spec);
+            let Finished { end, lines, stderr } = foster.run(&["echo", "started"]).finish();
+            assert_eq!((end, lines), (End::Exited(125), vec![]), "{spec}: {stderr}");
+            assert!(stderr.contains("--user is refused") || stderr.contains("not permitted"), "{stderr}");
+        }
+    }
+}
+
 /// foster keeps its own rights, so that it can signal the command, and stays visible to root without more capabilities.
 #[test]
 fn foster_itself_stays_who_it_is() {
