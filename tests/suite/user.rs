@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::harness::{
     End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, only_child, plainly, poll,
@@ -56,11 +57,14 @@ const SPECS: &[&str] = &[
 
 /// Whether there are other users to become. Ordinary users, CI's among them, have none.
 fn is_root() -> bool {
-    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
-    if !is_root {
-        skipped("not root, so no command can be given another user");
-    }
-    is_root
+    static IS_ROOT: LazyLock<bool> = LazyLock::new(|| {
+        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
+        if !is_root {
+            skipped("not root, so no command can be given another user (--user)");
+        }
+        is_root
+    });
+    *IS_ROOT
 }
 
 /// A directory with users of its own and the fixture, where every user can reach it.
@@ -270,7 +274,7 @@ fn foster_itself_stays_who_it_is() {
 
 #[test]
 fn the_home_takes_the_place_of_the_one_before() {
-    if !namespaces() {
+    if !namespaces() || !is_root() {
         return;
     }
     let hex = |text: &&str| format!("env {}", text.bytes().map(|b| format!("{b:02x}")).collect::<String>());
@@ -282,7 +286,7 @@ fn the_home_takes_the_place_of_the_one_before() {
             (&[], &["HOME=/root"]),
         ] {
             let clean: Vec<_> = ["env", "-i"].iter().chain(before).copied().collect();
-            let foster = Foster::new(binary, place).after(&clean).option("-u0:0");
+            let foster = Foster::new(binary, place).with_machines_users().after(&clean).option("-u0:0");
             let Finished { end, lines, stderr } = foster.run(&[program.as_os_str(), "bytes".as_ref()]).finish();
             assert_eq!((end, stderr.as_str()), (End::Exited(0), ""));
             assert_eq!(lines, after.iter().map(hex).collect::<Vec<_>>());
