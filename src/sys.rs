@@ -565,9 +565,9 @@ fn close_listed_descriptors() {
 
 /// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
 ///
-/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call. A terminal does
-/// not know it, and says through poll(2) only that there is room for something; opened anew it has flags of its own.
-/// For everything else (an old kernel, a file system that would wait for its disk) poll(2) says whether there is room.
+/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call. Terminals and
+/// FIFOs do not know it, and say through poll(2) only that there is room for something, maybe not for a line, maybe not
+/// any more; opened anew they have flags of foster's own. For everything else poll(2) says whether there is room.
 ///
 /// # Errors
 /// EAGAIN no room for all of it, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC
@@ -584,8 +584,8 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
         Err(other) => return Err(other),
     }
-    if let Some(terminal) = own_terminal_stderr() {
-        return write(terminal.as_raw_fd(), bytes);
+    if let Some(own) = stderr_opened_anew() {
+        return write(own.as_raw_fd(), bytes);
     }
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one pollfd, no waiting.
@@ -595,11 +595,14 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     write(libc::STDERR_FILENO, bytes)
 }
 
-/// The terminal that stderr is, opened once more so that a write cannot wait. `None`: it is none, or may not be opened,
-/// for example by another user than the one who owns it.
-fn own_terminal_stderr() -> Option<OwnedFd> {
-    // SAFETY: takes a descriptor, which may be closed.
-    if unsafe { libc::isatty(libc::STDERR_FILENO) } != 1 {
+/// The terminal or pipe that stderr is, opened once more so that a write cannot wait. `None`: it is something else, or may
+/// not be opened, for example by another user than the one who owns it.
+fn stderr_opened_anew() -> Option<OwnedFd> {
+    // SAFETY: all zero is a valid stat.
+    let mut stat: libc::stat = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: stat lives through the call.
+    let known = unsafe { libc::fstat(libc::STDERR_FILENO, &mut stat) } == 0;
+    if !known || !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFIFO) {
         return None;
     }
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;

@@ -118,6 +118,10 @@ impl Foster {
         self
     }
 
+    pub fn options(self, options: &[&str]) -> Foster {
+        options.iter().fold(self, Foster::option)
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Foster {
         self.environment.push((name.into(), value.as_ref().into()));
         self

@@ -10,5 +10,6 @@ mod leftovers;
 mod pause;
 mod reaping;
 mod spawning;
+mod telling;
 mod terminal;
 mod user;
