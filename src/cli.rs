@@ -12,6 +12,7 @@ use crate::check::{LIMITS, Limits};
 use crate::config::{Config, DURATION, LogConfig, LogFormat, parse_duration};
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
+use crate::user;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ enum Id {
     ParentDeath,
     Subreaper,
     SingleChild,
+    User,
+    Chdir,
+    Pause,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -126,9 +130,9 @@ const OPTIONS: &[Opt] = &[
         id: Id::OkExit,
         short: Some('e'),
         long: "ok-exit",
-        value: Some(("CODE", "a code from 0 to 255")),
+        value: Some(("CODE", "a code from 0 to 255, or stop")),
         env: Env::List,
-        help: "report CODE as 0 (repeat)",
+        help: "report CODE as 0 (repeat); stop: the end by a stop request's own signal",
     },
     Opt {
         id: Id::ParentDeath,
@@ -153,6 +157,30 @@ const OPTIONS: &[Opt] = &[
         value: None,
         env: Env::Flag,
         help: "accepted; already the default",
+    },
+    Opt {
+        id: Id::User,
+        short: Some('u'),
+        long: "user",
+        value: Some(("USER[:GROUP]", user::ACCEPTED)),
+        env: Env::Value,
+        help: "run the command as USER, by name or id",
+    },
+    Opt {
+        id: Id::Chdir,
+        short: Some('C'),
+        long: "chdir",
+        value: Some(("DIR", "a directory")),
+        env: Env::Value,
+        help: "run the command in DIR",
+    },
+    Opt {
+        id: Id::Pause,
+        short: Some('P'),
+        long: "pause",
+        value: None,
+        env: Env::Flag,
+        help: "run no command: reap, and end on SIGTERM or SIGINT",
     },
     Opt {
         id: Id::TerminationLog,
@@ -306,7 +334,9 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
         };
     }
     line.config.command = command;
-    if command.is_empty() {
+    if line.config.pause {
+        check_pause(&line.config)?;
+    } else if command.is_empty() {
         return Err("no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]".to_owned());
     }
     Ok(Parsed::Run(Box::new(line.config), warnings))
@@ -318,6 +348,17 @@ pub fn log_format(args: &[&CStr], environment: &[&CStr]) -> LogFormat {
     let as_two_words = args.windows(2).any(|pair| matches!(pair, [a, b] if *a == c"--log-format" && is_json(b)));
     let as_one_word = args.contains(&c"--log-format=json") || environment.contains(&c"FOSTER_LOG_FORMAT=json");
     if as_two_words || as_one_word { LogFormat::Json } else { LogFormat::Text }
+}
+
+/// What is about a command has no meaning without one. Most of that is harmless, but somebody may rely on these.
+fn check_pause(config: &Config) -> Result<(), String> {
+    if let Some(word) = config.command.first() {
+        return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
+    }
+    if config.user.is_some() || config.directory.is_some() {
+        return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
+    }
+    Ok(())
 }
 
 /// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
@@ -402,6 +443,7 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
             }
+            Id::OkExit if value == b"stop" => config.ok_stop = true,
             Id::OkExit => {
                 let text = text()?;
                 let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -413,6 +455,12 @@ impl CommandLine<'_> {
             Id::ParentDeath => {
                 let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
+            }
+            Id::Pause => config.pause = true,
+            Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
+            Id::Chdir => {
+                let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
+                config.directory = Some(directory.ok_or_else(bad)?);
             }
             Id::TerminationLog => {
                 let path = CString::new(value).ok().filter(|path| !path.is_empty());

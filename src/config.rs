@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::exit::OkCodes;
 use crate::signal::{Rewrites, Signal};
+use crate::user;
 
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Config<'a> {
     pub rewrites: Rewrites,
     /// Exit codes to report as 0 (`-e`).
     pub ok_codes: OkCodes,
+    /// Report 0 when the command ended by a stop request's own signal (`-e stop`).
+    pub ok_stop: bool,
     /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
     /// How long a stop request is held before it is forwarded (`--stop-delay`).
@@ -25,6 +28,12 @@ pub struct Config<'a> {
     pub wait: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// There is no command, only reaping until SIGTERM or SIGINT (`--pause`).
+    pub pause: bool,
+    /// Whom the command is to run as (`--user`).
+    pub user: Option<user::Spec>,
+    /// The command's working directory (`--chdir`).
+    pub directory: Option<CString>,
     /// Where the reason of an abnormal end is written (`--termination-log`).
     pub termination_log: Option<CString>,
     /// What is said, and how loudly.

@@ -29,3 +29,4 @@ pub mod spawn;
 pub mod supervisor;
 pub mod sys;
 pub mod terminal;
+pub mod user;

@@ -75,6 +75,15 @@ pub enum Report {
     CommandEnded(CommandEnd),
     /// foster ends, and this is what happened.
     Finished(Summary),
+    /// There is no command, as `--pause` says.
+    Paused,
+    /// A signal ended the pause.
+    PauseEnded {
+        /// What arrived.
+        delivery: Delivery,
+        /// How many orphans were reaped.
+        orphans: u64,
+    },
     /// Something that foster set up for the command could not be had; the command runs all the same.
     Degraded {
         /// What did not work, and what follows from it.
@@ -196,6 +205,8 @@ impl Report {
             | Report::Held { .. }
             | Report::LeftoversAsked
             | Report::LeftoversAwaited
+            | Report::Paused
+            | Report::PauseEnded { .. }
             | Report::CommandEnded(_)
             | Report::Finished(_) => Level::Info,
         }
@@ -219,13 +230,22 @@ impl Report {
             Report::Orphan(_) => "orphan",
             Report::CommandEnded(_) => "command_ended",
             Report::Finished(_) => "finished",
+            Report::Paused => "paused",
+            Report::PauseEnded { .. } => "pause_ended",
             Report::Degraded { .. } => "degraded",
         }
     }
 
     /// The line's facts as JSON has them.
     fn members(&self, object: &mut Object<'_>, command: &[u8]) {
-        if !matches!(self, Report::Received(_) | Report::Orphan(_) | Report::Degraded { .. }) {
+        if !matches!(
+            self,
+            Report::Received(_)
+                | Report::Orphan(_)
+                | Report::Degraded { .. }
+                | Report::Paused
+                | Report::PauseEnded { .. }
+        ) {
             object.text("command", OneLine(command));
         }
         match self {
@@ -253,7 +273,11 @@ impl Report {
                 object.text("signal", signal);
                 object.plain("continued", continued);
             }
-            Report::LeftoversAsked | Report::LeftoversAwaited => {}
+            Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused => {}
+            Report::PauseEnded { delivery, orphans } => {
+                delivery_members(object, *delivery);
+                object.plain("orphans_reaped", orphans);
+            }
             Report::LeftoversUnknown(errno) | Report::Degraded { errno, .. } => errno_members(object, *errno),
             Report::Orphan(orphan) => orphan.members(object),
             Report::CommandEnded(end) => end.members(object),
@@ -332,6 +356,14 @@ impl Report {
                     Outcome::Code(code) => write!(f, "exit code {code}"),
                     Outcome::Signal(signal) => write!(f, "foster ends by {signal} too"),
                 }
+            }
+            Report::Paused => f.write_str("no command, as --pause says: reaping until SIGTERM or SIGINT"),
+            Report::PauseEnded { delivery, orphans } => {
+                write!(
+                    f,
+                    "finished: {} {} ended the pause; orphans reaped: {orphans}",
+                    delivery.signal, delivery.sender
+                )
             }
             Report::Degraded { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }

@@ -43,6 +43,9 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
     }
     let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
+    if config.pause {
+        return pause(config, reporter, orphaned);
+    }
     let terminal = Foreground::own();
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
         Ok(spawned) => spawned,
@@ -54,7 +57,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     let has_terminal = terminal.is_some() && spawned.no_terminal.is_none();
     drop(terminal);
     let clock = Instant::now();
-    release_what_the_command_inherited(is_pid1);
+    release_what_was_inherited(is_pid1);
     if let Some(errno) = spawned.no_group {
         reporter.say(Report::Degraded { what: "the command has no process group of its own", errno });
     }
@@ -63,18 +66,16 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     }
     reporter.say(Report::Started { pid: spawned.pid });
     let started = Started { pid: spawned.pid, is_pid1, has_terminal, now: Duration::ZERO };
-    let mut foster = Foster {
-        state: State::new(config, started),
-        is_pid1,
-        reporter,
-        clock,
-        actions: Vec::with_capacity(8),
-        warned: false,
-        oom: OomWatch::start(),
-    };
-    let summary = foster.supervise(orphaned);
-    foster.reporter.finish(summary);
-    end(summary.outcome)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
+}
+
+/// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
+/// and foster closes its copies, so that it does not keep them open for whoever passed them on.
+fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
+    let is_pid1 = sys::pid() == INIT;
+    release_what_was_inherited(is_pid1);
+    reporter.say(Report::Paused);
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Instant::now()).run(orphaned)
 }
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
@@ -90,7 +91,7 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
 
 /// The command has its own copies by now. Held here, a working directory would pin a mount, and the end of a pipe would
 /// keep its reader waiting when the command has closed it.
-fn release_what_the_command_inherited(is_pid1: bool) {
+fn release_what_was_inherited(is_pid1: bool) {
     // An error would only mean that there is nothing better.
     let _ = nix::unistd::chdir("/");
     // As PID 1 stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
@@ -110,12 +111,35 @@ struct Foster<'a> {
     oom: OomWatch,
 }
 
-impl Foster<'_> {
+/// Why the loop is over.
+enum End {
+    Command(Summary),
+    Pause,
+}
+
+impl<'a> Foster<'a> {
+    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Instant) -> Foster<'a> {
+        let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
+        Foster { state, is_pid1, reporter, clock, actions, warned: false, oom }
+    }
+
+    fn run(&mut self, first: Option<Delivery>) -> u8 {
+        match self.supervise(first) {
+            End::Command(summary) => {
+                self.reporter.finish(summary);
+                end(summary.outcome)
+            }
+            End::Pause => 0,
+        }
+    }
+
     /// Reaps until nothing is left at every wake-up, and sleeps in one call in between. Also before the first sleep:
     /// children of the program that foster replaced by exec may have died long before.
-    fn supervise(&mut self, first: Option<Delivery>) -> Summary {
-        if let Some(delivery) = first {
-            self.handle(Event::Signal(delivery));
+    fn supervise(&mut self, first: Option<Delivery>) -> End {
+        if let Some(delivery) = first
+            && let Some(end) = self.handle(Event::Signal(delivery))
+        {
+            return end;
         }
         loop {
             let no_news = loop {
@@ -125,11 +149,11 @@ impl Foster<'_> {
                 };
             };
             self.oom.settle();
-            if let Some(summary) = self.handle(Event::Drained { children_left: no_news.children_left }) {
-                return summary;
+            if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
+                return end;
             }
             let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
-            let summary = match sys::wait_for_signal(left) {
+            let end = match sys::wait_for_signal(left) {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
                     // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
@@ -140,8 +164,8 @@ impl Foster<'_> {
                 }
                 None => self.handle(Event::Deadline),
             };
-            if let Some(summary) = summary {
-                return summary;
+            if let Some(end) = end {
+                return end;
             }
         }
     }
@@ -202,10 +226,10 @@ impl Foster<'_> {
         delivery
     }
 
-    fn handle(&mut self, event: Event) -> Option<Summary> {
+    fn handle(&mut self, event: Event) -> Option<End> {
         let mut actions = std::mem::take(&mut self.actions);
         step(&mut self.state, event, self.clock.elapsed(), &mut actions);
-        let mut summary = None;
+        let mut end = None;
         let mut follow_up = None;
         for action in actions.drain(..) {
             match action {
@@ -229,13 +253,14 @@ impl Foster<'_> {
                 Action::SuspendSelf(signal) => follow_up = self.suspend(signal),
                 Action::Say(report) => self.reporter.say(report),
                 Action::NameLeftovers(roll) => self.call_roll(roll),
-                Action::End(with) => summary = Some(with),
+                Action::End(summary) => end = Some(End::Command(summary)),
+                Action::EndPause => end = Some(End::Pause),
             }
         }
         self.actions = actions;
         match follow_up {
             Some(event) => self.handle(event),
-            None => summary,
+            None => end,
         }
     }
 

@@ -82,6 +82,8 @@ pub enum Action {
     NameLeftovers(Roll),
     /// Nothing is left to do.
     End(Summary),
+    /// The pause is over.
+    EndPause,
 }
 
 /// Who a signal is forwarded to.
@@ -114,12 +116,15 @@ pub struct State {
     stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
+    ok_stop: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
     phase: Phase,
     /// What was sent to the command so far: whether its death by a signal was somebody's wish.
     forwarded: SignalSet,
     stop_request: Option<StopRequest>,
+    /// The signals that reached the command as stop requests, after `-r`.
+    asked_with: SignalSet,
     held: Option<Held>,
     /// When those who are still alive are to be named.
     roll_at: Option<Duration>,
@@ -130,10 +135,12 @@ pub struct State {
     reaped: Reaped,
 }
 
+/// What becomes of the command; there is none with `--pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running { pid: i32, since: Duration, standing: Standing },
     Ended { end: CommandEnd, leftovers: Leftovers },
+    Paused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,16 +215,24 @@ impl State {
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
+            ok_stop: config.ok_stop,
             had_terminal: started.has_terminal,
             phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
             stop_request: None,
+            asked_with: SignalSet::default(),
             held: None,
             roll_at: None,
             kill_at: None,
             killing: None,
             reaped: Reaped::default(),
         }
+    }
+
+    /// The state of a foster without a command.
+    pub fn paused(config: &Config, is_pid1: bool) -> State {
+        let started = Started { pid: 0, is_pid1, has_terminal: false, now: Duration::ZERO };
+        State { phase: Phase::Paused, ..State::new(config, started) }
     }
 
     /// Whether this is the command's process, still unreaped.
@@ -253,6 +268,9 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || delivery.sender == Sender::Myself {
         return;
     }
+    if matches!(state.phase, Phase::Paused) {
+        return on_signal_in_pause(state, delivery, actions);
+    }
     if delivery.signal == Signal::CONT && resume(state, actions) {
         return;
     }
@@ -271,6 +289,14 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
         release(state, now, actions);
     }
     forward(state, delivery, signal, now, actions);
+}
+
+/// As catatonit -P and the pause image of Kubernetes have it: at once, since what runs in the namespace is others'.
+fn on_signal_in_pause(state: &State, delivery: Delivery, actions: &mut Vec<Action>) {
+    if matches!(delivery.signal, Signal::TERM | Signal::INT) {
+        actions.push(Action::Say(Report::PauseEnded { delivery, orphans: state.reaped.orphans }));
+        actions.push(Action::EndPause);
+    }
 }
 
 /// The first stop request starts the clock of `--grace`.
@@ -302,6 +328,9 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
             let target = if state.group { Target::Group(*pid) } else { Target::Command(*pid) };
             actions.push(Action::Forward { target, signal, delivery });
             state.forwarded.insert(signal);
+            if is_stop_request {
+                state.asked_with.insert(signal);
+            }
             // A stopped process takes no signal but these two; a shell's kill builtin continues its stopped job too.
             if is_stop_request && *standing != Standing::Up {
                 actions.push(Action::Continue(*pid));
@@ -318,6 +347,8 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
                 actions.push(Action::SignalLeftovers(Signal::CONT));
             }
         }
+        // There is nobody to forward to.
+        Phase::Paused => {}
     }
 }
 
@@ -325,6 +356,7 @@ fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Dura
     let (command, since) = match state.phase {
         Phase::Running { pid, since, .. } => (pid, since),
         Phase::Ended { leftovers, .. } => return count_reaped(state, death, leftovers == Leftovers::Asked),
+        Phase::Paused => return count_reaped(state, death, false),
     };
     if command != pid {
         return count_reaped(state, death, false);
@@ -428,6 +460,8 @@ fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
 /// As PID 1, foster's end is theirs too: the kernel sees to it.
 fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
     let end = match state.phase {
+        // A pause kills nobody.
+        Phase::Paused => return,
         Phase::Ended { end, .. } => end,
         Phase::Running { pid, since, .. } => {
             let death = Death::Killed { signal: Signal::KILL, core_dumped: false };
@@ -440,7 +474,7 @@ fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
 }
 
 fn summary(state: &State, end: CommandEnd) -> Summary {
-    let outcome = Outcome::of(end.death, &state.ok_codes, state.is_pid1);
+    let outcome = state.outcome(end.death);
     Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
 }
 
@@ -505,6 +539,17 @@ fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
 impl State {
     fn is_asking_leftovers(&self) -> bool {
         matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
+    }
+
+    /// What foster makes of the command's death. With `-e stop`, an end by the signal that asked for it is a success; so is
+    /// the exit code that a shell or a JVM makes of that signal after catching it, since both look the same from outside.
+    fn outcome(&self, death: Death) -> Outcome {
+        let by_request = Signal::new(i32::from(death.code()).saturating_sub(128))
+            .is_some_and(|signal| self.asked_with.contains(signal));
+        match self.ok_stop && by_request {
+            true => Outcome::Code(0),
+            false => Outcome::of(death, &self.ok_codes, self.is_pid1),
+        }
     }
 }
 
@@ -969,6 +1014,48 @@ mod tests {
         assert_eq!(state.deadline(), None);
     }
 
+    #[test]
+    fn with_ok_stop_only_the_end_by_the_requests_own_signal_is_0() {
+        let mut config = Config { ok_stop: true, grace: Some(at(5)), ..Config::default() };
+        config.rewrites.add("INT:USR1").expect("valid");
+        let usr1 = Signal::new(10).expect("USR1");
+        let int = Event::Signal(delivery(2, OTHER));
+        let hup = Event::Signal(delivery(1, OTHER));
+        for (events, death, expected) in [
+            (vec![term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![term()], Death::Exited(143), Outcome::Code(0)),
+            (vec![term()], Death::Exited(0), Outcome::Code(0)),
+            (vec![int], killed(usr1), Outcome::Code(0)),
+            (vec![int, term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![], killed(Signal::TERM), Outcome::Signal(Signal::TERM)),
+            (vec![], Death::Exited(143), Outcome::Code(143)),
+            (vec![term()], Death::Exited(1), Outcome::Code(1)),
+            (vec![term()], Death::Exited(15), Outcome::Code(15)),
+            (vec![term()], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![int], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![hup], killed(Signal::HUP), Outcome::Signal(Signal::HUP)),
+            (vec![term(), Event::Deadline], killed(Signal::KILL), Outcome::Signal(Signal::KILL)),
+        ] {
+            let mut state = state(&config, false, false);
+            for event in &events {
+                at_time(&mut state, 3, *event);
+            }
+            at_time(&mut state, 3, died(COMMAND, death));
+            // What arrives after the end has not caused it.
+            at_time(&mut state, 3, term());
+            assert_eq!(only_end(at_time(&mut state, 3, NONE_LEFT)), Some(expected), "{events:?} {death:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_still_held_has_not_ended_the_command() {
+        let config = Config { ok_stop: true, stop_delay: at(5), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        at_time(&mut state, 4, died(COMMAND, killed(Signal::TERM)));
+        assert_eq!(only_end(at_time(&mut state, 4, NONE_LEFT)), Some(Outcome::Code(143)));
+    }
+
     fn stopped(signal: Signal) -> Event {
         Event::Stopped { pid: COMMAND, signal }
     }
@@ -1049,6 +1136,30 @@ mod tests {
         assert!(actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
         let actions = steps(&mut state(&Config::default(), false, false), &[died(COMMAND, Death::Exited(0))]);
         assert!(!actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
+    }
+
+    #[test]
+    fn a_pause_reaps_and_ends_on_sigterm_and_sigint_alone() {
+        for is_pid1 in [true, false] {
+            // Options about a command, which a pod may set for all its containers, change nothing.
+            let mut config = Config { grace: Some(at(5)), stop_delay: at(2), wait: true, ..Config::default() };
+            config.rewrites.add("TERM:0").expect("valid");
+            let mut state = State::paused(&config, is_pid1);
+            for number in (1..=64).filter(|number| ![2, 15].contains(number)) {
+                assert_eq!(steps(&mut state, &[Event::Signal(delivery(number, OTHER))]), [], "signal {number}");
+            }
+            let mine = Event::Signal(delivery(15, Sender::Myself));
+            let events =
+                [died(0, Death::Exited(1)), died(99, killed(Signal::KILL)), LEFT, NONE_LEFT, Event::Deadline, mine];
+            assert_eq!(steps(&mut state, &events), []);
+            assert_eq!(state.deadline(), None);
+            assert!(!state.is_command(0));
+            for number in [2, 15] {
+                let delivery = delivery(number, OTHER);
+                let ended = [Action::Say(Report::PauseEnded { delivery, orphans: 2 }), Action::EndPause];
+                assert_eq!(steps(&mut state.clone(), &[Event::Signal(delivery)]), ended);
+            }
+        }
     }
 
     /// Whatever happens in whatever order, up to a length: foster ends at most once and then says nothing more, names no

@@ -452,6 +452,81 @@ fn prctl(option: c_int, value: c_long) -> Result<(), Errno> {
     Errno::result(unsafe { libc::prctl(option, value, 0_i64, 0_i64, 0_i64) }).map(drop)
 }
 
+/// Whom a process runs as: real, effective and saved ids are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// The real, effective and saved ids of this process (getresuid(2)).
+pub fn ids() -> [Ids; 3] {
+    let ([mut ruid, mut euid, mut suid], [mut rgid, mut egid, mut sgid]) = ([0; 3], [0; 3]);
+    // SAFETY: all of them live through the calls, which cannot fail otherwise.
+    unsafe {
+        libc::getresuid(&mut ruid, &mut euid, &mut suid);
+        libc::getresgid(&mut rgid, &mut egid, &mut sgid);
+    }
+    [Ids { uid: ruid, gid: rgid }, Ids { uid: euid, gid: egid }, Ids { uid: suid, gid: sgid }]
+}
+
+/// The supplementary groups of this process (getgroups(2)); none when they cannot be had.
+pub fn groups() -> Vec<u32> {
+    // SAFETY: with a length of 0 nothing is written.
+    let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for so many, and nobody changes them meanwhile.
+    let count = unsafe { libc::getgroups(count.max(0), groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// Becomes another user for good. For the child between fork and exec alone: these are raw system calls, for the C
+/// library's setuid(3) would first see to the threads of a process whose memory is not the child's own.
+///
+/// # Errors
+/// EPERM without CAP_SETUID and CAP_SETGID, and where a user namespace denies setgroups(2); EINVAL for an id that the user
+/// namespace does not map, and for more groups than the kernel takes.
+pub fn become_user(identity: &Identity) -> Result<(), Errno> {
+    let Identity { uid, gid, groups } = identity;
+    // SAFETY: the groups live through the call, which only reads them; the others take numbers. The user last: without its
+    // privileges no group could be changed any more.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
+    }
+    // A sandbox may answer such calls with a success that is none (seccomp(2), SECCOMP_RET_ERRNO with 0).
+    let expected = Ids { uid: *uid, gid: *gid };
+    if ids() == [expected; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether others of the same user may look at this process (PR_GET_DUMPABLE).
+pub fn is_dumpable() -> bool {
+    // SAFETY: this option takes no pointer.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0_i64, 0_i64, 0_i64, 0_i64) };
+    dumpable == 1
+}
+
+/// Lets others of the same user look at this process again (PR_SET_DUMPABLE).
+pub fn make_dumpable() {
+    // It fails for other values only.
+    let _ = prctl(libc::PR_SET_DUMPABLE, 1);
+}
+
 /// This process's ID in its own namespace.
 pub fn pid() -> i32 {
     // SAFETY: takes nothing, cannot fail.
