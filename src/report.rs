@@ -84,6 +84,8 @@ pub enum Report {
         /// Whether somebody wanted that.
         cause: Cause,
     },
+    /// A persona whose peer is no subreaper runs as something else than PID 1.
+    OrphansElsewhere,
     /// Something that foster set up for the command could not be had; the command runs all the same.
     Degraded {
         /// What did not work, and what follows from it.
@@ -139,6 +141,7 @@ impl Report {
             Report::ForwardFailed { .. }
             | Report::Degraded { .. }
             | Report::Stopped { .. }
+            | Report::OrphansElsewhere
             | Report::LeftoversUnknown(_) => Level::Warn,
             Report::Received(_) => Level::Trace,
             Report::Orphan(_) if warn_on_reap => Level::Warn,
@@ -216,6 +219,9 @@ impl Report {
                     }
                 }
             }
+            Report::OrphansElsewhere => f.write_str(
+                "not PID 1 and no subreaper, so orphans go to another process; -s or FOSTER_SUBREAPER=1 makes it one",
+            ),
             Report::Degraded { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }
     }

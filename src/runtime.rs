@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::config::Config;
+use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Outcome};
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
-use crate::sys::{self, Disposition, NoNews, Pidfd, Reaped};
+use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
 
 /// PID 1 of its namespace, which the kernel treats apart.
@@ -29,19 +29,24 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
     let reporter = Reporter::new(command, config.log.warn_on_reap);
     let is_pid1 = sys::pid() == INIT;
-    if !is_pid1 && let Err(errno) = sys::become_subreaper() {
-        reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
+    if !is_pid1 {
+        adopt_orphans(config.ways.orphans, &reporter);
     }
     let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
-    let terminal = Foreground::own();
+    let terminal = match config.ways.apart {
+        Apart::Group => Foreground::own(),
+        Apart::Session => {
+            sys::leave_terminal();
+            None
+        }
+    };
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
         Ok(spawned) => spawned,
         Err(failure) => {
             report::failure(format_args!("{}", failure.message));
-            return failure.code;
+            return config.ways.codes.of(failure.code);
         }
     };
-    let has_terminal = terminal.is_some() && spawned.no_terminal.is_none();
     drop(terminal);
     let clock = Instant::now();
     release_what_the_command_inherited(is_pid1);
@@ -52,7 +57,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         reporter.say(Report::Degraded { what: "the command did not get the terminal", errno });
     }
     reporter.say(Report::Started { pid: spawned.pid });
-    let started = Started { pid: spawned.pid, is_pid1, has_terminal, now: Duration::ZERO };
+    let started = Started { pid: spawned.pid, is_pid1, has_terminal: spawned.has_terminal, now: Duration::ZERO };
     let mut foster = Foster {
         state: State::new(config, started),
         is_pid1,
@@ -62,6 +67,19 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         warned: false,
     };
     end(foster.supervise(orphaned))
+}
+
+/// Has the orphans come to foster where it is not PID 1, or says that they do not.
+fn adopt_orphans(orphans: Orphans, reporter: &Reporter) {
+    match orphans {
+        Orphans::Adopted => {
+            if let Err(errno) = sys::become_subreaper() {
+                reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
+            }
+        }
+        Orphans::ElsewhereWithWarning if !sys::is_subreaper() => reporter.say(Report::OrphansElsewhere),
+        Orphans::Elsewhere | Orphans::ElsewhereWithWarning => {}
+    }
 }
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
@@ -134,7 +152,8 @@ impl Foster<'_> {
     /// One child's news. At the default level that is one system call and nothing else.
     fn news(&mut self) -> Result<Event, NoNews> {
         loop {
-            let reaped = if self.reporter.describes_orphans() { self.reap_described()? } else { sys::reap_any()? };
+            let looks_first = self.reporter.describes_orphans() || self.state.asks_group();
+            let reaped = if looks_first { self.reap_looked_at()? } else { sys::reap_any()? };
             match Change::from_status(reaped.status) {
                 Some(Change::Died(death)) => return Ok(Event::Died { pid: reaped.pid, death }),
                 Some(Change::Stopped(signal)) => return Ok(Event::Stopped { pid: reaped.pid, signal }),
@@ -143,11 +162,15 @@ impl Foster<'_> {
         }
     }
 
-    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
-    fn reap_described(&mut self) -> Result<Reaped, NoNews> {
+    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it, and its group's number may
+    /// be another's.
+    fn reap_looked_at(&mut self) -> Result<Reaped, NoNews> {
         loop {
-            let pid = sys::peek_any()?;
-            let stat = proc::stat(pid);
+            let Peeked { pid, died } = sys::peek_any()?;
+            if died && self.state.asks_group() {
+                self.handle(Event::Unreaped { pid });
+            }
+            let stat = if self.reporter.describes_orphans() { proc::stat(pid) } else { None };
             // No news any more: it had stopped and was continued meanwhile. Look again.
             let Some((reaped, usage)) = sys::reap_with_usage(pid) else { continue };
             if let Some(Change::Died(death)) = Change::from_status(reaped.status)
@@ -192,6 +215,8 @@ impl Foster<'_> {
                 Action::SignalLeftovers(signal) => follow_up = self.signal_leftovers(signal),
                 // ESRCH cannot be, it is unreaped; EPERM: it changed its user, and the roll call has named it.
                 Action::KillCommand(pid) => drop(sys::send(pid, Signal::KILL, None)),
+                // ESRCH cannot be, its leader is unreaped; EPERM: they are another user's.
+                Action::SignalGroup { leader, signal } => drop(sys::send_to_group(leader, signal, None)),
                 // ESRCH: it has just ended.
                 Action::Continue(group) => drop(sys::send_to_group(group, Signal::CONT, None)),
                 Action::HandTerminal(group) => {

@@ -9,9 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, setpgid};
+use nix::unistd::{Pid, setpgid, setsid};
 
-use crate::config::Config;
+use crate::config::{Apart, Config};
 use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
 use crate::proc::OneLine;
 use crate::signal::{Signal, SignalSet};
@@ -34,11 +34,13 @@ pub struct Spawned {
     pub pid: i32,
     /// Why it has no process group of its own, if it has not.
     pub no_group: Option<Errno>,
+    /// Its group is in the foreground of its controlling terminal.
+    pub has_terminal: bool,
     /// Why it did not get the terminal that was foster's to give, if it did not.
     pub no_terminal: Option<Errno>,
 }
 
-/// Starts the command in its own process group, in the terminal's foreground if foster was there.
+/// Starts the command in its own process group, in the terminal's foreground if foster was there; or in its own session.
 ///
 /// # Errors
 /// The exit code for foster, and the line that says why.
@@ -51,7 +53,7 @@ pub fn spawn(
     let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
     let search = Search::new(name.to_bytes(), environment);
     let args = CStrings::new(config.command.iter().copied());
-    let child = Child { environment, inherited, terminal };
+    let child = Child { environment, inherited, terminal, apart: config.ways.apart };
     let unexecutable = match child.spawn(&search, &args)? {
         Attempt::Running(spawned) => return Ok(spawned),
         Attempt::Failed(failed) => failed,
@@ -83,6 +85,7 @@ struct Child<'a> {
     environment: &'a [&'a CStr],
     inherited: Inherited,
     terminal: Option<&'a Foreground>,
+    apart: Apart,
 }
 
 enum Attempt {
@@ -103,14 +106,22 @@ impl Child<'_> {
         let mut path = Vec::with_capacity(search.longest());
         let mut failed = None;
         let mut no_group = None;
+        let mut has_terminal = false;
         let mut no_terminal = None;
         // Runs in the child, on foster's memory: system calls and writes to what was made above, no allocation.
         let pid = sys::vfork(|| {
-            let own_group = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            let own_group = match self.apart {
+                Apart::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)),
+                Apart::Session => setsid().map(drop),
+            };
             no_group = own_group.err();
             sys::discard_pending_signals();
             if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
                 no_terminal = terminal.give_to(sys::pid()).err();
+                has_terminal = no_terminal.is_none();
+            }
+            if self.apart == Apart::Session {
+                has_terminal = sys::take_terminal().is_ok();
             }
             if names_listener {
                 listener.set(LISTEN_PID, sys::pid());
@@ -124,7 +135,7 @@ impl Child<'_> {
         });
         let pid = pid.map_err(Failure::no_process)?;
         let Some((which, errno)) = failed else {
-            return Ok(Attempt::Running(Spawned { pid, no_group, no_terminal }));
+            return Ok(Attempt::Running(Spawned { pid, no_group, has_terminal, no_terminal }));
         };
         sys::reap_failed_child(pid);
         if let Some(terminal) = self.terminal {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{AtEnd, Config};
 use crate::exit::{Death, OkCodes, Outcome};
 use crate::report::{Cause, Report};
 use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
@@ -16,6 +16,11 @@ use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
 pub enum Event {
     /// A signal arrived.
     Signal(Delivery),
+    /// A child is dead and its pid still its own, since it is not reaped; only where [`State::asks_group`] says so.
+    Unreaped {
+        /// The dead process.
+        pid: i32,
+    },
     /// A child was reaped: the command or an orphan.
     Died {
         /// The process that is gone.
@@ -64,6 +69,13 @@ pub enum Action {
     },
     /// Send a signal of foster's own to everything in its care, which includes the command while it lives.
     SignalLeftovers(Signal),
+    /// Send a signal of foster's own to what is left of the command's process group.
+    SignalGroup {
+        /// The command, dead and not yet reaped.
+        leader: i32,
+        /// Which signal.
+        signal: Signal,
+    },
     /// Send SIGKILL to the command.
     KillCommand(i32),
     /// Continue the process group of the command, which was stopped.
@@ -112,6 +124,9 @@ pub struct State {
     stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
+    at_end: AtEnd,
+    stops_when_told: bool,
+    ends_by_code: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
     phase: Phase,
@@ -204,6 +219,9 @@ impl State {
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
+            at_end: config.ways.at_end,
+            stops_when_told: config.ways.stops_when_told,
+            ends_by_code: started.is_pid1 || config.ways.ends_by_code,
             had_terminal: started.has_terminal,
             phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
@@ -220,6 +238,11 @@ impl State {
         matches!(self.phase, Phase::Running { pid: command, .. } if command == pid)
     }
 
+    /// Whether the command's death is to be stepped as [`Event::Unreaped`] first.
+    pub fn asks_group(&self) -> bool {
+        self.at_end == AtEnd::AskGroup
+    }
+
     /// When to step [`Event::Deadline`] if nothing else happens before; `None`: sleep for as long as it takes.
     pub fn deadline(&self) -> Option<Duration> {
         let kill = match self.killing {
@@ -234,6 +257,7 @@ impl State {
 pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Action>) {
     match event {
         Event::Signal(delivery) => on_signal(state, delivery, now, actions),
+        Event::Unreaped { pid } => on_unreaped(state, pid, actions),
         Event::Died { pid, death } => on_death(state, pid, death, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
         Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
@@ -253,6 +277,7 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     }
     let Some(signal) = state.rewrites.apply(delivery.signal) else {
         actions.push(Action::Say(Report::Dropped(delivery)));
+        stop_if_told(state, delivery.signal, actions);
         return;
     };
     if delivery.signal.is_stop_request() {
@@ -266,6 +291,15 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
         release(state, now, actions);
     }
     forward(state, delivery, signal, now, actions);
+    stop_if_told(state, delivery.signal, actions);
+}
+
+/// As dumb-init does, whether or not the command stops: whoever sent it sends SIGCONT later, which is forwarded.
+fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
+    let is_running = matches!(state.phase, Phase::Running { .. });
+    if state.stops_when_told && is_running && matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
+        actions.push(Action::SuspendSelf(Signal::STOP));
+    }
 }
 
 /// The first stop request starts the clock of `--grace`.
@@ -316,6 +350,17 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
     }
 }
 
+/// Once reaped, the command's group may be empty and its number another's.
+fn on_unreaped(state: &mut State, pid: i32, actions: &mut Vec<Action>) {
+    if !state.is_command(pid) || state.at_end != AtEnd::AskGroup {
+        return;
+    }
+    state.at_end = AtEnd::Leave;
+    if let Some(signal) = state.rewrites.apply(Signal::TERM) {
+        actions.push(Action::SignalGroup { leader: pid, signal });
+    }
+}
+
 fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &mut Vec<Action>) {
     let Phase::Running { pid: command, since, .. } = state.phase else { return };
     if command != pid {
@@ -334,8 +379,9 @@ fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
     let Phase::Ended { death, leftovers } = &mut state.phase else { return };
-    if !children_left {
-        actions.push(Action::End(Outcome::of(*death, &state.ok_codes, state.is_pid1)));
+    if !children_left || state.at_end != AtEnd::StopLeftovers {
+        let death = *death;
+        actions.push(Action::End(state.outcome(death)));
         return;
     }
     if *leftovers != Leftovers::Unseen {
@@ -401,7 +447,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
     if let Phase::Ended { death, leftovers: Leftovers::Asked } = state.phase {
-        actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+        actions.push(Action::End(state.outcome(death)));
     }
 }
 
@@ -412,7 +458,7 @@ fn give_up(state: &State, actions: &mut Vec<Action>) {
         Phase::Running { .. } => Death::Killed { signal: Signal::KILL, core_dumped: false },
     };
     actions.push(Action::NameLeftovers(Roll::GivenUp));
-    actions.push(Action::End(Outcome::of(death, &state.ok_codes, state.is_pid1)));
+    actions.push(Action::End(state.outcome(death)));
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -422,6 +468,9 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
         return;
     }
     *standing = Standing::Stopped;
+    if state.stops_when_told {
+        return;
+    }
     // Away from a terminal a SIGSTOP is somebody's who will send the command its SIGCONT too, not foster.
     if state.is_pid1 || (signal == Signal::STOP && !state.had_terminal) {
         on_unresumable_stop(state, signal, actions);
@@ -476,6 +525,10 @@ fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
 impl State {
     fn is_asking_leftovers(&self) -> bool {
         matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
+    }
+
+    fn outcome(&self, death: Death) -> Outcome {
+        Outcome::of(death, &self.ok_codes, self.ends_by_code)
     }
 }
 
