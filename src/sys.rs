@@ -293,17 +293,27 @@ pub fn reap_any() -> Result<Reaped, NoNews> {
     }
 }
 
+/// A child with news that nobody has taken yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Peeked {
+    /// Its process ID.
+    pub pid: i32,
+    /// It is dead; otherwise it has stopped.
+    pub died: bool,
+}
+
 /// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read.
 ///
 /// # Errors
 /// There is no news.
-pub fn peek_any() -> Result<i32, NoNews> {
+pub fn peek_any() -> Result<Peeked, NoNews> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
     let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
-    if returned == 0 && pid > 0 { Ok(pid) } else { Err(NoNews::from(returned)) }
+    let died = info.si_code != libc::CLD_STOPPED;
+    if returned == 0 && pid > 0 { Ok(Peeked { pid, died }) } else { Err(NoNews::from(returned)) }
 }
 
 /// Reaps this child, with what it used; `None` if it has no news (any more).
@@ -437,6 +447,34 @@ pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
 /// EINVAL on a kernel or sandbox that does not know it.
 pub fn become_subreaper() -> Result<(), Errno> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Whether this process is a subreaper, perhaps since before its execve(2).
+pub fn is_subreaper() -> bool {
+    let mut is: c_int = 0;
+    // SAFETY: this option takes a pointer to an int, which lives through the call.
+    let asked = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is, 0_i64, 0_i64, 0_i64) };
+    asked == 0 && is != 0
+}
+
+/// Gives up the controlling terminal on stdin, if this process leads the session: the terminal is then free for another
+/// session. The kernel's SIGHUP and SIGCONT to the foreground group name this process as their sender (tty_ioctl(4)).
+pub fn leave_terminal() {
+    // SAFETY: neither takes a pointer; an error means that there was no such terminal.
+    unsafe {
+        if libc::getsid(0) == pid() {
+            libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY);
+        }
+    }
+}
+
+/// Makes the terminal on stdin the controlling one of the session that this process leads (tty_ioctl(4)).
+///
+/// # Errors
+/// ENOTTY it is no terminal, EPERM it is another session's.
+pub fn take_terminal() -> Result<(), Errno> {
+    // SAFETY: no pointer is passed.
+    Errno::result(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) }).map(drop)
 }
 
 /// Asks for a signal when the parent dies (PR_SET_PDEATHSIG).
