@@ -680,7 +680,7 @@ fn help() -> String {
          FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
          \n\
          --check prints zombies, which parent does not reap them, and pids in use; exit code 0 healthy, 1 over a limit.\n\
-         LIMITS: zombies=N,pids=P%, either or both (zombies=100,pids=90%). FOSTER_CHECK alone does not make a start a probe.\n\
+         LIMITS: zombies=N,pids=P% or one of them (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
          \n\
          Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
          127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"
