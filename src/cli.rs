@@ -73,22 +73,25 @@ enum Env {
     Count,
 }
 
-struct Opt {
+/// One option.
+pub struct Opt {
     id: Id,
     /// `None`: the long form alone.
-    short: Option<char>,
+    pub short: Option<char>,
     /// Empty in a persona that has the short form alone.
-    long: &'static str,
+    pub long: &'static str,
     /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
-    value: Option<(&'static str, &'static str)>,
+    pub value: Option<(&'static str, &'static str)>,
     env: Env,
-    help: &'static str,
+    /// What it does, in a line.
+    pub help: &'static str,
 }
 
 const CODE: &str = "a code from 0 to 255";
 const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
 
-const OPTIONS: &[Opt] = &[
+/// foster's own options: what the parser, the help text, the man page and the completions of the shells all go by.
+pub const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,
         short: Some('g'),
@@ -326,11 +329,13 @@ impl Opt {
 
     /// `--warn-on-reap` is FOSTER_WARN_ON_REAP.
     fn by_variable(name: &[u8]) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.env != Env::None && opt.variable().as_bytes() == name)
+        OPTIONS.iter().find(|opt| opt.variable().is_some_and(|variable| variable.as_bytes() == name))
     }
 
-    fn variable(&self) -> String {
-        format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase())
+    /// The variable in the environment that does what the option does.
+    pub fn variable(&self) -> Option<String> {
+        let name = || format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase());
+        (self.env != Env::None).then(name)
     }
 }
 
@@ -642,7 +647,7 @@ fn rows(options: &[Opt]) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         for opt in options {
             let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
-            let variable = if opt.env == Env::None { String::new() } else { format!(" [{}]", opt.variable()) };
+            let variable = opt.variable().map_or(String::new(), |variable| format!(" [{variable}]"));
             let words = match (opt.short, opt.long) {
                 (Some(short), "") => format!("-{short}{value}"),
                 (Some(short), long) => format!("-{short}, --{long}{value}"),

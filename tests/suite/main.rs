@@ -4,6 +4,7 @@
 
 mod check;
 mod command_line;
+mod completions;
 mod documents;
 mod forwarding;
 mod gunicorn;
