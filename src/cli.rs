@@ -2,13 +2,14 @@
 //!
 //! [`OPTIONS`] is the one table: the parser, the names of the environment variables and the help text all come from it.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use lexopt::Arg;
 
-use crate::config::{Config, DURATION, LogFormat, parse_duration};
+use crate::check::{LIMITS, Limits};
+use crate::config::{Config, DURATION, LogConfig, LogFormat, parse_duration};
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
 use crate::user;
@@ -18,6 +19,8 @@ use crate::user;
 pub enum Parsed<'a> {
     /// Run a command. The warnings are about the environment and are said once logging has started.
     Run(Box<Config<'a>>, Vec<String>),
+    /// Look whether the container is healthy.
+    Check(Limits, LogConfig),
     /// Print this to stdout and end with 0.
     Print(String),
 }
@@ -40,6 +43,7 @@ enum Id {
     TerminationLog,
     LogFormat,
     Verbose,
+    Check,
     License,
     Version,
     Help,
@@ -203,6 +207,15 @@ const OPTIONS: &[Opt] = &[
         help: "say more: info, -vv debug, -vvv trace",
     },
     Opt {
+        id: Id::Check,
+        short: None,
+        long: "check",
+        // Optional: it is either in the same word or looks like limits.
+        value: Some(("[LIMITS]", LIMITS)),
+        env: Env::Value,
+        help: "health probe for zombies and pids; runs no command",
+    },
+    Opt {
         id: Id::License,
         short: Some('l'),
         long: "license",
@@ -272,6 +285,11 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
             _ => {}
         }
         let value = match opt.value {
+            _ if opt.id == Id::Check => {
+                line.is_check = true;
+                let Some(limits) = check_limits(&mut parser) else { continue };
+                Some(limits)
+            }
             Some((placeholder, accepted)) => {
                 Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
             }
@@ -305,6 +323,15 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
                     left between the delay and SIGKILL"
                 .to_owned(),
         );
+    }
+    if line.is_check {
+        return match command.first() {
+            None => Ok(Parsed::Check(line.limits, line.config.log)),
+            Some(word) => Err(format!(
+                "option --check runs no command, but '{}' was given; limits are {LIMITS}",
+                OneLine(word.to_bytes())
+            )),
+        };
     }
     line.config.command = command;
     if line.config.pause {
@@ -342,6 +369,15 @@ fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
         }
         other => other.to_string(),
     })
+}
+
+/// The limits of `--check=LIMITS`, or the next word if it looks like some.
+fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
+    let looks_like_limits = |word: &OsStr| {
+        let word = word.as_bytes();
+        word.starts_with(b"zombies=") || word.starts_with(b"pids=")
+    };
+    parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(looks_like_limits))
 }
 
 /// The FOSTER_ variables of the environment; an entry without `=` is none.
@@ -382,6 +418,9 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
 struct CommandLine<'a> {
     config: Config<'a>,
     given: Vec<Id>,
+    /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
+    is_check: bool,
+    limits: Limits,
 }
 
 impl CommandLine<'_> {
@@ -434,6 +473,7 @@ impl CommandLine<'_> {
                     _ => return Err(bad()),
                 }
             }
+            Id::Check => self.limits = Limits::parse(text()?).ok_or_else(bad)?,
             Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
         }
         Ok(())
@@ -485,6 +525,9 @@ fn help() -> String {
          {rows}\n\
          Each variable in brackets does what its option does; the option wins. Lists take commas.\n\
          FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
+         \n\
+         --check prints zombies, which parent does not reap them, and pids in use; exit code 0 healthy, 1 over a limit.\n\
+         LIMITS: zombies=N,pids=P%, either or both (zombies=100,pids=90%). FOSTER_CHECK alone does not make a start a probe.\n\
          \n\
          Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
          127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"

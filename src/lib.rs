@@ -16,6 +16,7 @@
 )]
 
 pub mod cgroup;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod exit;

@@ -619,6 +619,11 @@ pub fn refused(message: &str) {
     output::say(Level::Error, "refused", format_args!("{message}"), |_| {});
 }
 
+/// Says why a health check (`--check`) could not look.
+pub fn cannot_check(reason: &str) {
+    output::say(Level::Error, "cannot_check", format_args!("cannot look: {reason}"), |_| {});
+}
+
 /// Warns about how foster was called.
 pub fn warning(message: &str) {
     output::say(Level::Warn, "warning", format_args!("{message}"), |_| {});

@@ -623,7 +623,7 @@ fn all_of(bytes: &[u8], written: c_long) -> Result<(), Errno> {
     if usize::try_from(written).is_ok_and(|written| written == bytes.len()) { Ok(()) } else { Err(Errno::EAGAIN) }
 }
 
-/// Writes a help text to stdout, waiting as long as it takes.
+/// Writes a text that was asked for to stdout, waiting as long as it takes.
 ///
 /// # Errors
 /// Whatever write(2) says: EPIPE, ENOSPC, EBADF.

@@ -212,6 +212,14 @@ impl Run {
         if self.place == Place::Pid1 { first } else { only_child(first) }
     }
 
+    /// Runs a second program in foster's namespaces, as `docker exec` does, and waits for its end.
+    pub fn exec<S: AsRef<OsStr>>(&self, program: &Path, args: &[S]) -> Output {
+        let target = self.foster_pid().to_string();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &target, "--user", "--preserve-credentials", "--mount", "--pid", "--"]);
+        plainly(nsenter.arg(program).args(args).env_remove("FOSTER_LOG"))
+    }
+
     /// Sends a signal to foster from outside its namespace.
     pub fn signal(&self, signal: i32) {
         send(self.foster_pid(), signal);

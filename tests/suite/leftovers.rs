@@ -21,6 +21,19 @@ fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
     });
 }
 
+/// Its main thread has ended, so that /proc calls it a zombie, but another one lives on and has to be asked.
+#[test]
+fn a_leftover_without_its_main_thread_is_stopped_too() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let Finished { end, lines, stderr } = Foster::new(binary, place).fixture(&["leave", "headless"]).finish();
+        assert_eq!((end, stderr.as_str()), (End::Exited(4), ""));
+        assert_eq!(lines.first().map(String::as_str), Some("headless got 15"));
+    });
+}
+
 #[test]
 fn a_leftover_that_ignores_sigterm_is_named_and_killed() {
     if !namespaces() {

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod check;
 mod command_line;
+mod documents;
 mod forwarding;
 mod gunicorn;
 mod harness;
