@@ -210,17 +210,22 @@ impl Child<'_> {
             // The dead child's group has it; an error means that the terminal is gone.
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
-        let (which, errno) = match obstacle {
-            Obstacle::User(errno) => return Err(Failure::no_user(self.config, self.identity, errno)),
-            Obstacle::Directory(errno) => return Err(Failure::no_directory(self.config, errno)),
-            Obstacle::Exec(_, Errno::EAGAIN) => return Err(Failure::too_many_processes(self.config)),
-            Obstacle::Exec(which, errno) => (which, errno),
-        };
-        search.write(which, &mut path);
+        match obstacle {
+            Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
+            Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
+            Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
+            Obstacle::Exec(which, errno) => {
+                search.write(which, &mut path);
+                Ok(Attempt::Failed(self.exec_failed(path, errno)))
+            }
+        }
+    }
+
+    fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
         let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
         let directory = self.config.directory.as_deref().unwrap_or_default();
         let file = as_path(directory).join(as_path(&path));
-        Ok(Attempt::Failed(ExecFailed { path, file, errno }))
+        ExecFailed { path, file, errno }
     }
 
     /// The user first: what only the user may enter (a home on NFS) is entered, and what the user may not is said here.
