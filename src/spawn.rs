@@ -139,11 +139,22 @@ struct Child<'a> {
 }
 
 /// Why the child did not become the command.
+#[derive(Clone, Copy)]
 enum Obstacle {
     User(Errno),
     Directory(Errno),
     /// Which candidate of the search tells most about why.
     Exec(usize, Errno),
+}
+
+impl Obstacle {
+    fn code(self) -> u8 {
+        match self {
+            Obstacle::Exec(_, Errno::ENOENT) => NOT_FOUND,
+            Obstacle::Exec(_, errno) if errno != Errno::EAGAIN => NOT_EXECUTABLE,
+            _ => OWN_FAILURE,
+        }
+    }
 }
 
 enum Attempt {
@@ -169,7 +180,7 @@ impl Child<'_> {
         let mut has_terminal = false;
         let mut no_terminal = None;
         // Becoming another user takes this from the memory, which is foster's too: programs in containers read /proc/1/fd.
-        let was_dumpable = sys::is_dumpable();
+        let was_dumpable = self.identity.is_some() && sys::is_dumpable();
         // Runs in the child, on foster's memory: system calls and writes to what was made above, no allocation.
         let pid = sys::vfork(|| {
             let own_group = match self.config.ways.apart {
@@ -192,13 +203,15 @@ impl Child<'_> {
                 // It was ignored when foster came, so it can be.
                 let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
             }
-            failed = self.settle().err().or_else(|| {
+            let obstacle = self.settle().err().unwrap_or_else(|| {
                 sys::set_signal_mask(self.inherited.mask);
                 let (which, errno) = search.execute(&mut path, args, &environment);
-                Some(Obstacle::Exec(which, errno))
+                Obstacle::Exec(which, errno)
             });
+            failed = Some(obstacle);
+            self.config.ways.codes.of(obstacle.code())
         });
-        if was_dumpable && self.identity.is_some() {
+        if was_dumpable {
             sys::make_dumpable();
         }
         let pid = pid.map_err(Failure::no_process)?;

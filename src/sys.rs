@@ -414,20 +414,21 @@ const CHILD_STACK_BYTES: usize = 16 * 1024;
 struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
-/// ended, which it does with status 127 if `child` returns. Returns its process ID.
+/// ended, which it does with the status that `child` returns. Returns its process ID.
 ///
 /// As with vfork(2) nothing is copied, whatever `child` writes is seen here, and no signal that foster forwards can come
-/// before the exec, since foster sleeps.
+/// before the exec, since foster sleeps. An emulator that makes a fork of it (qemu-user, linux-user/syscall.c) leaves only
+/// the status to tell what went wrong.
 ///
 /// # Errors
 /// EAGAIN a limit on processes (RLIMIT_NPROC, pids.max), ENOMEM, or EPERM from a seccomp filter (clone(2)).
-pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
-    extern "C" fn run<F: FnMut()>(child: *mut c_void) -> c_int {
+pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
+    extern "C" fn run<F: FnMut() -> u8>(child: *mut c_void) -> c_int {
         // SAFETY: the pointer is to the closure below, which outlives this process's use of it: the parent sleeps.
         let child = unsafe { &mut *child.cast::<F>() };
-        child();
+        let status = child();
         // SAFETY: ends this process alone, without the parent's atexit handlers.
-        unsafe { libc::_exit(127) }
+        unsafe { libc::_exit(c_int::from(status)) }
     }
     let mut stack = ChildStack(MaybeUninit::uninit());
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
