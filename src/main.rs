@@ -2,6 +2,10 @@
 //! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
 #![no_main]
 
+#[cfg(panic = "abort")]
+#[allow(unsafe_code, non_snake_case)]
+mod no_unwinder;
+
 use std::ffi::{c_char, c_int};
 
 use foster::check::Limits;
