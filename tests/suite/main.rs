@@ -11,6 +11,7 @@ mod gunicorn;
 mod harness;
 mod leftovers;
 mod pause;
+mod policy;
 mod programs;
 mod reaping;
 mod spawning;
