@@ -2,7 +2,7 @@
 //! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
 #![no_main]
 
-#[cfg(panic = "abort")]
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 #[allow(unsafe_code, non_snake_case)]
 mod no_unwinder;
 

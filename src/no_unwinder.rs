@@ -4,6 +4,8 @@
 //! else (measured with Rust 1.95 on musl). The link takes these functions, which come first; fat LTO then sees that no
 //! frame is ever found, and drops all of it.
 //!
+//! For musl alone, whose own code unwinds nothing: parts of a static glibc want the real one.
+//!
 //! The interface is the Itanium C++ ABI's, level I. Only `_Unwind_Backtrace` is ever called, in a panic.
 
 use std::ffi::c_int;
