@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod budgets;
 mod command_line;
 mod forwarding;
 mod gunicorn;
@@ -10,3 +11,4 @@ mod leftovers;
 mod reaping;
 mod spawning;
 mod terminal;
+mod tracer;
