@@ -1,10 +1,11 @@
 //! What foster was asked to do, resolved once and never changed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use crate::exit::OkCodes;
+use crate::exit::{ExitCodes, OkCodes};
 use crate::signal::{Rewrites, Signal};
+use crate::user;
 
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,16 +18,79 @@ pub struct Config<'a> {
     pub rewrites: Rewrites,
     /// Exit codes to report as 0 (`-e`).
     pub ok_codes: OkCodes,
+    /// Report 0 when the command ended by a stop request's own signal (`-e stop`).
+    pub ok_stop: bool,
     /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
     /// How long a stop request is held before it is forwarded (`--stop-delay`).
     pub stop_delay: Duration,
     /// Outlive the command until its daemons have ended (`--wait`).
     pub wait: bool,
+    /// Run no command: reap, and end on SIGTERM or SIGINT (`-P`).
+    pub pause: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// Whom the command is to run as (`--user`).
+    pub user: Option<user::Spec>,
+    /// The command's working directory (`--chdir`).
+    pub directory: Option<CString>,
+    /// Where the reason of an abnormal end is written (`--termination-log`).
+    pub termination_log: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
+    /// Where it differs from foster's own, the ways of the peer whose place foster takes.
+    pub ways: Ways,
+}
+
+/// What a persona does otherwise than foster called by its own name, for which these are the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// How the command is set apart from foster.
+    pub apart: Apart,
+    /// Whether orphans come to foster where it is not PID 1.
+    pub orphans: Orphans,
+    /// What happens when the command has ended.
+    pub at_end: AtEnd,
+    /// Stop when SIGTSTP, SIGTTIN or SIGTTOU arrives, instead of when the command stops.
+    pub stops_when_told: bool,
+    /// End with 128+N when signal N ended the command, also where foster could end by that signal.
+    pub ends_by_code: bool,
+    /// The exit codes of failures.
+    pub codes: ExitCodes,
+}
+
+/// How the command is set apart from foster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apart {
+    /// In a process group of its own.
+    #[default]
+    Group,
+    /// In a session of its own, with stdin as its controlling terminal if that is one.
+    Session,
+}
+
+/// Whether orphans come to foster where it is not PID 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// They do: foster is a subreaper.
+    #[default]
+    Adopted,
+    /// They go to another process.
+    Elsewhere,
+    /// They go to another process, and that is worth a warning.
+    ElsewhereWithWarning,
+}
+
+/// What happens when the command has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtEnd {
+    /// What it left behind is stopped, and foster stays until that is done.
+    #[default]
+    StopLeftovers,
+    /// What is left of its process group gets SIGTERM, and foster ends.
+    AskGroup,
+    /// foster ends.
+    Leave,
 }
 
 impl Config<'_> {
@@ -88,6 +152,18 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+    /// How a line looks (`--log-format`).
+    pub format: LogFormat,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `foster[PID]: LEVEL: MESSAGE`.
+    #[default]
+    Text,
+    /// One JSON object, with stable keys.
+    Json,
 }
 
 #[cfg(test)]

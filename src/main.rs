@@ -2,14 +2,19 @@
 //! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
 #![no_main]
 
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
+#[allow(unsafe_code, non_snake_case)]
+mod no_unwinder;
+
 use std::ffi::{c_char, c_int};
 
-use foster::cli::{self, Parsed};
+use foster::check::Limits;
+use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
-use foster::{report, runtime};
+use foster::{check, output, report, runtime};
 
 /// Called by the C runtime.
 ///
@@ -26,10 +31,11 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
 }
 
 fn run(startup: &Startup, mask: SignalSet) -> u8 {
+    let persona = startup.args.first().and_then(|name| Persona::called(name));
     let args = startup.args.get(1..).unwrap_or_default();
-    match cli::parse(args, &startup.environment) {
+    match cli::parse(persona, args, &startup.environment) {
         Ok(Parsed::Run(config, warnings)) => {
-            report::init(&config.log);
+            output::init(&config.log);
             warnings.iter().for_each(|warning| report::warning(warning));
             runtime::run(&config, &startup.environment, mask)
         }
@@ -37,9 +43,28 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
             Ok(()) => 0,
             Err(_) => OWN_FAILURE,
         },
+        Ok(Parsed::Check(limits, log)) => {
+            output::init(&log);
+            probe(limits, &log)
+        }
         Err(message) => {
-            report::init(&LogConfig::default());
-            report::failure(format_args!("{message}"));
+            output::init(&LogConfig { format: cli::log_format(args, &startup.environment), ..LogConfig::default() });
+            report::refused(&message);
+            persona.map_or(OWN_FAILURE, |persona| persona.codes.own_failure)
+        }
+    }
+}
+
+fn probe(limits: Limits, log: &LogConfig) -> u8 {
+    match check::look() {
+        Ok(seen) => {
+            let verdict = check::judge(seen, limits);
+            // The answer is the exit code, whoever reads the text.
+            let _ = sys::write_stdout(verdict.text(log.format).as_bytes());
+            verdict.code()
+        }
+        Err(reason) => {
+            report::cannot_check(&reason);
             OWN_FAILURE
         }
     }

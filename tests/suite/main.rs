@@ -3,12 +3,21 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
 mod budgets;
+mod check;
 mod command_line;
+mod completions;
+mod documents;
 mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod pause;
+mod policy;
+mod programs;
 mod reaping;
 mod spawning;
+mod stopping;
+mod telling;
 mod terminal;
 mod tracer;
+mod user;
