@@ -197,7 +197,8 @@ fn number(text: &[u8]) -> Option<u64> {
 const LARGEST_FILE: u64 = 1 << 20;
 
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // The kernel writes such a file anew for every read, up to a page at a time.
+    let mut bytes = Vec::with_capacity(4096);
     std::fs::File::open(path).ok()?.take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
