@@ -39,15 +39,13 @@ impl Startup {
         let argc = usize::try_from(argc).unwrap_or(0);
         // SAFETY: the caller's promise: argc valid strings.
         let args = (0..argc).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }).collect();
-        let mut environment = Vec::new();
         // SAFETY: `environ` is a null-terminated array of C strings, or null after clearenv(3), which nobody called.
-        unsafe {
-            let mut entry = environ;
-            while !entry.is_null() && !(*entry).is_null() {
-                environment.push(CStr::from_ptr(*entry));
-                entry = entry.add(1);
-            }
-        }
+        let environment = unsafe {
+            let first = environ;
+            let is_entry = |i: &usize| !first.is_null() && !(*first.add(*i)).is_null();
+            let count = (0..).take_while(is_entry).count();
+            (0..count).map(|i| CStr::from_ptr(*first.add(i))).collect()
+        };
         Startup { args, environment }
     }
 }
@@ -411,8 +409,14 @@ pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
 /// The child's stack between clone and exec. What it runs needs well under half of it, in a debug build too.
 const CHILD_STACK_BYTES: usize = 16 * 1024;
 
+/// Not on foster's own stack, where the probes for an overflow would touch each of its pages.
 #[repr(align(16))]
-struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
+struct ChildStack(UnsafeCell<MaybeUninit<[u8; CHILD_STACK_BYTES]>>);
+
+// SAFETY: used by `vfork` alone, which foster's one thread calls; there is one such child at a time, and foster sleeps.
+unsafe impl Sync for ChildStack {}
+
+static CHILD_STACK: ChildStack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
 /// ended, which it does with the status that `child` returns. Returns its process ID.
@@ -431,13 +435,12 @@ pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
         // SAFETY: ends this process alone, without the parent's atexit handlers.
         unsafe { libc::_exit(c_int::from(status)) }
     }
-    let mut stack = ChildStack(MaybeUninit::uninit());
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is aligned and lives through the call, and grows down from its end. CLONE_VFORK keeps this
+    // SAFETY: the stack is aligned, nobody else uses it, and it grows down from its end. CLONE_VFORK keeps this
     // process, which has a single thread, asleep until the child is done with the shared memory, so the child is like a
     // call on another stack. No handler can run in it: every signal is blocked and none has a handler.
     let pid = unsafe {
-        let top = stack.0.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
+        let top = CHILD_STACK.0.get().cast::<u8>().add(CHILD_STACK_BYTES);
         libc::clone(run::<F>, top.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
     };
     Errno::result(pid)
@@ -726,6 +729,9 @@ const ARENA_BYTES: usize = 64 * 1024;
 /// the C library what does not fit. musl's malloc makes five system calls and dirties as many pages before a start is
 /// over; this makes none. The last piece can be given back or grow, which is how a text that is being read does it; any
 /// other that is given back is lost, and foster allocates nothing for an event, so that is little and ends with the start.
+///
+/// In this order: behind the bytes, `used` would dirty a page of its own.
+#[repr(C)]
 pub struct Arena {
     used: Cell<usize>,
     bytes: UnsafeCell<MaybeUninit<[u8; ARENA_BYTES]>>,

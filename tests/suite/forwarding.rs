@@ -280,7 +280,9 @@ fn with_ok_stop_the_end_by_a_stop_request_is_0_and_no_other() {
     }
     const DIES: &[&str] = &["wait-to-die"];
     const CATCHES: &[&str] = &["catch", "143"];
-    const CASES: &[(&[&str], &[&str], i32, Option<i32>)] = &[
+    // Options, command, signal, and the signal that foster ends by.
+    type Case = (&'static [&'static str], &'static [&'static str], i32, Option<i32>);
+    const CASES: &[Case] = &[
         (&["-e", "stop"], DIES, 15, None),
         (&["-e", "stop"], DIES, 2, None),
         (&["-e", "stop", "-r", "TERM:USR1"], DIES, 15, None),
