@@ -5,6 +5,8 @@
 #[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 #[allow(unsafe_code, non_snake_case)]
 mod no_unwinder;
+#[allow(unsafe_code)]
+mod start_memory;
 
 use std::ffi::{c_char, c_int};
 
@@ -15,6 +17,9 @@ use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
 use foster::{check, output, report, runtime};
+
+#[global_allocator]
+static MEMORY: start_memory::StartMemory = start_memory::StartMemory::new();
 
 /// Called by the C runtime.
 ///
