@@ -9,9 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Enough for a command line and an environment of some hundred entries. What is not used is never touched, so it costs
-/// nothing.
-const BYTES: usize = 16 * 1024;
+/// Enough for a command line, an environment of some hundred entries, and the stack of the child that executes the
+/// command. What is not used is never touched, so it costs nothing.
+const BYTES: usize = 40 * 1024;
 
 pub struct StartMemory {
     memory: UnsafeCell<[u8; BYTES]>,
