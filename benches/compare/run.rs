@@ -97,7 +97,7 @@ impl Running {
 
     /// The time that the fixture's `ping` says, if it does so soon.
     pub fn stamp(&mut self) -> Option<i64> {
-        self.read_within(Duration::from_millis(500)).map(i64::from_ne_bytes)
+        self.read_within(Duration::from_millis(200)).map(i64::from_ne_bytes)
     }
 
     /// A line that the fixture says.
