@@ -409,14 +409,8 @@ pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
 /// The child's stack between clone and exec. What it runs needs well under half of it, in a debug build too.
 const CHILD_STACK_BYTES: usize = 16 * 1024;
 
-/// Not on foster's own stack, where the probes for an overflow would touch each of its pages.
 #[repr(align(16))]
-struct ChildStack(UnsafeCell<MaybeUninit<[u8; CHILD_STACK_BYTES]>>);
-
-// SAFETY: used by `vfork` alone, which foster's one thread calls; there is one such child at a time, and foster sleeps.
-unsafe impl Sync for ChildStack {}
-
-static CHILD_STACK: ChildStack = ChildStack(UnsafeCell::new(MaybeUninit::uninit()));
+struct ChildStack(#[expect(dead_code, reason = "only the child touches it")] [u8; CHILD_STACK_BYTES]);
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
 /// ended, which it does with the status that `child` returns. Returns its process ID.
@@ -435,12 +429,14 @@ pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
         // SAFETY: ends this process alone, without the parent's atexit handlers.
         unsafe { libc::_exit(c_int::from(status)) }
     }
+    // Not on foster's own stack: a frame of that size is probed page by page, and each page would be foster's for ever.
+    let mut stack = Box::<ChildStack>::new_uninit();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is aligned, nobody else uses it, and it grows down from its end. CLONE_VFORK keeps this
+    // SAFETY: the stack is aligned and lives through the call, and grows down from its end. CLONE_VFORK keeps this
     // process, which has a single thread, asleep until the child is done with the shared memory, so the child is like a
     // call on another stack. No handler can run in it: every signal is blocked and none has a handler.
     let pid = unsafe {
-        let top = CHILD_STACK.0.get().cast::<u8>().add(CHILD_STACK_BYTES);
+        let top = stack.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
         libc::clone(run::<F>, top.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
     };
     Errno::result(pid)
