@@ -3,10 +3,12 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
 mod command_line;
+mod differential;
 mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod personas;
 mod reaping;
 mod spawning;
 mod terminal;

@@ -1,0 +1,1 @@
+//! foster called by another init's name.
