@@ -4,16 +4,18 @@
 //! A [`Persona`], which is what foster is when it is called by the name of another init, has a table of that init's words
 //! for the same options.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use lexopt::Arg;
 
-use crate::config::{Config, DURATION, parse_duration};
+use crate::check::{LIMITS, Limits};
+use crate::config::{Config, DURATION, LogConfig, LogFormat, parse_duration};
 use crate::exit::ExitCodes;
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
+use crate::user;
 
 mod catatonit;
 mod dumb_init;
@@ -24,6 +26,8 @@ mod tini;
 pub enum Parsed<'a> {
     /// Run a command. The warnings are about the environment and are said once logging has started.
     Run(Box<Config<'a>>, Vec<String>),
+    /// Look whether the container is healthy.
+    Check(Limits, LogConfig),
     /// Print this to stdout and end with 0.
     Print(String),
 }
@@ -40,11 +44,15 @@ enum Id {
     ParentDeath,
     Subreaper,
     SingleChild,
-    /// Some personas': run no command.
+    User,
+    Chdir,
     Pause,
+    TerminationLog,
+    LogFormat,
     Verbose,
     /// Some personas': one word for `-vv`.
     Debug,
+    Check,
     License,
     Version,
     Help,
@@ -65,22 +73,25 @@ enum Env {
     Count,
 }
 
-struct Opt {
+/// One option.
+pub struct Opt {
     id: Id,
     /// `None`: the long form alone.
-    short: Option<char>,
+    pub short: Option<char>,
     /// Empty in a persona that has the short form alone.
-    long: &'static str,
+    pub long: &'static str,
     /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
-    value: Option<(&'static str, &'static str)>,
+    pub value: Option<(&'static str, &'static str)>,
     env: Env,
-    help: &'static str,
+    /// What it does, in a line.
+    pub help: &'static str,
 }
 
 const CODE: &str = "a code from 0 to 255";
 const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
 
-const OPTIONS: &[Opt] = &[
+/// foster's own options: what the parser, the help text, the man page and the completions of the shells all go by.
+pub const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,
         short: Some('g'),
@@ -133,9 +144,9 @@ const OPTIONS: &[Opt] = &[
         id: Id::OkExit,
         short: Some('e'),
         long: "ok-exit",
-        value: Some(("CODE", CODE)),
+        value: Some(("CODE", "a code from 0 to 255, or stop")),
         env: Env::List,
-        help: "report CODE as 0 (repeat)",
+        help: "report CODE as 0 (repeat); stop: the end by a stop request's own signal",
     },
     Opt {
         id: Id::ParentDeath,
@@ -162,12 +173,61 @@ const OPTIONS: &[Opt] = &[
         help: "accepted; already the default",
     },
     Opt {
+        id: Id::User,
+        short: Some('u'),
+        long: "user",
+        value: Some(("USER[:GROUP]", user::ACCEPTED)),
+        env: Env::Value,
+        help: "run the command as USER, by name or id",
+    },
+    Opt {
+        id: Id::Chdir,
+        short: Some('C'),
+        long: "chdir",
+        value: Some(("DIR", "a directory")),
+        env: Env::Value,
+        help: "run the command in DIR",
+    },
+    Opt {
+        id: Id::Pause,
+        short: Some('P'),
+        long: "pause",
+        value: None,
+        env: Env::Flag,
+        help: "run no command: reap, and end on SIGTERM or SIGINT",
+    },
+    Opt {
+        id: Id::TerminationLog,
+        short: None,
+        long: "termination-log",
+        value: Some(("PATH", "the path of a file")),
+        env: Env::Value,
+        help: "append the reason of an abnormal end to PATH",
+    },
+    Opt {
+        id: Id::LogFormat,
+        short: None,
+        long: "log-format",
+        value: Some(("FORMAT", "text or json")),
+        env: Env::Value,
+        help: "say it as text (the default) or json, one object a line",
+    },
+    Opt {
         id: Id::Verbose,
         short: Some('v'),
         long: "verbose",
         value: None,
         env: Env::Count,
         help: "say more: info, -vv debug, -vvv trace",
+    },
+    Opt {
+        id: Id::Check,
+        short: None,
+        long: "check",
+        // Optional: it is either in the same word or looks like limits.
+        value: Some(("[LIMITS]", LIMITS)),
+        env: Env::Value,
+        help: "health probe for zombies and pids; runs no command",
     },
     Opt {
         id: Id::License,
@@ -269,11 +329,13 @@ impl Opt {
 
     /// `--warn-on-reap` is FOSTER_WARN_ON_REAP.
     fn by_variable(name: &[u8]) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.env != Env::None && opt.variable().as_bytes() == name)
+        OPTIONS.iter().find(|opt| opt.variable().is_some_and(|variable| variable.as_bytes() == name))
     }
 
-    fn variable(&self) -> String {
-        format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase())
+    /// The variable in the environment that does what the option does.
+    pub fn variable(&self) -> Option<String> {
+        let name = || format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase());
+        (self.env != Env::None).then(name)
     }
 }
 
@@ -311,6 +373,11 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
             _ => {}
         }
         let value = match opt.value {
+            _ if opt.id == Id::Check => {
+                line.is_check = true;
+                let Some(limits) = check_limits(&mut parser) else { continue };
+                Some(limits)
+            }
             Some((placeholder, accepted)) => {
                 Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
             }
@@ -349,14 +416,42 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
                 .to_owned(),
         );
     }
-    if !line.config.pause {
-        line.config.command = command;
-        if command.is_empty() {
-            let name = persona.map_or("foster", Persona::name);
-            return Err(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
-        }
+    if line.is_check {
+        return match command.first() {
+            None => Ok(Parsed::Check(line.limits, line.config.log)),
+            Some(word) => Err(format!(
+                "option --check runs no command, but '{}' was given; limits are {LIMITS}",
+                OneLine(word.to_bytes())
+            )),
+        };
+    }
+    line.config.command = command;
+    if line.config.pause {
+        check_pause(&line.config)?;
+    } else if command.is_empty() {
+        let name = persona.map_or("foster", Persona::name);
+        return Err(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
     }
     Ok(Parsed::Run(Box::new(line.config), warnings))
+}
+
+/// In which format a command line is refused that could not be read to its end: whoever wants JSON wants every line so.
+pub fn log_format(args: &[&CStr], environment: &[&CStr]) -> LogFormat {
+    let is_json = |value: &CStr| value.to_bytes() == b"json";
+    let as_two_words = args.windows(2).any(|pair| matches!(pair, [a, b] if *a == c"--log-format" && is_json(b)));
+    let as_one_word = args.contains(&c"--log-format=json") || environment.contains(&c"FOSTER_LOG_FORMAT=json");
+    if as_two_words || as_one_word { LogFormat::Json } else { LogFormat::Text }
+}
+
+/// What is about a command has no meaning without one. Most of that is harmless, but somebody may rely on these.
+fn check_pause(config: &Config) -> Result<(), String> {
+    if let Some(word) = config.command.first() {
+        return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
+    }
+    if config.user.is_some() || config.directory.is_some() {
+        return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
+    }
+    Ok(())
 }
 
 /// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
@@ -367,6 +462,15 @@ fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
         }
         other => other.to_string(),
     })
+}
+
+/// The limits of `--check=LIMITS`, or the next word if it looks like some.
+fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
+    let looks_like_limits = |word: &OsStr| {
+        let word = word.as_bytes();
+        word.starts_with(b"zombies=") || word.starts_with(b"pids=")
+    };
+    parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(looks_like_limits))
 }
 
 /// The FOSTER_ variables of the environment; an entry without `=` is none.
@@ -411,6 +515,9 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
 struct CommandLine<'a> {
     config: Config<'a>,
     given: Given,
+    /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
+    is_check: bool,
+    limits: Limits,
 }
 
 /// What was asked for so far, by options and by variables, and whether it was switched on or off.
@@ -450,6 +557,7 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
             }
+            Id::OkExit if value == b"stop" => config.ok_stop = true,
             Id::OkExit => {
                 let text = text()?;
                 let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -462,6 +570,23 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
             }
+            Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
+            Id::Chdir => {
+                let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
+                config.directory = Some(directory.ok_or_else(bad)?);
+            }
+            Id::TerminationLog => {
+                let path = CString::new(value).ok().filter(|path| !path.is_empty());
+                config.termination_log = Some(path.ok_or_else(bad)?);
+            }
+            Id::LogFormat => {
+                config.log.format = match value {
+                    b"text" => LogFormat::Text,
+                    b"json" => LogFormat::Json,
+                    _ => return Err(bad()),
+                }
+            }
+            Id::Check => self.limits = Limits::parse(text()?).ok_or_else(bad)?,
             Id::Subreaper | Id::SingleChild | Id::License | Id::Version | Id::Help => {}
         }
         Ok(())
@@ -522,7 +647,7 @@ fn rows(options: &[Opt]) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         for opt in options {
             let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
-            let variable = if opt.env == Env::None { String::new() } else { format!(" [{}]", opt.variable()) };
+            let variable = opt.variable().map_or(String::new(), |variable| format!(" [{variable}]"));
             let words = match (opt.short, opt.long) {
                 (Some(short), "") => format!("-{short}{value}"),
                 (Some(short), long) => format!("-{short}, --{long}{value}"),
@@ -558,6 +683,9 @@ fn help() -> String {
          {rows}\n\
          Each variable in brackets does what its option does; the option wins. Lists take commas.\n\
          FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
+         \n\
+         --check prints zombies, which parent does not reap them, and pids in use; exit code 0 healthy, 1 over a limit.\n\
+         LIMITS: zombies=N,pids=P% or one of them (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
          \n\
          Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
          127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"

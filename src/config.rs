@@ -1,10 +1,11 @@
 //! What foster was asked to do, resolved once and never changed.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 use crate::exit::{ExitCodes, OkCodes};
 use crate::signal::{Rewrites, Signal};
+use crate::user;
 
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Config<'a> {
     pub rewrites: Rewrites,
     /// Exit codes to report as 0 (`-e`).
     pub ok_codes: OkCodes,
+    /// Report 0 when the command ended by a stop request's own signal (`-e stop`).
+    pub ok_stop: bool,
     /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
     /// How long a stop request is held before it is forwarded (`--stop-delay`).
@@ -27,6 +30,12 @@ pub struct Config<'a> {
     pub pause: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
+    /// Whom the command is to run as (`--user`).
+    pub user: Option<user::Spec>,
+    /// The command's working directory (`--chdir`).
+    pub directory: Option<CString>,
+    /// Where the reason of an abnormal end is written (`--termination-log`).
+    pub termination_log: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
     /// Where it differs from foster's own, the ways of the peer whose place foster takes.
@@ -143,6 +152,18 @@ pub struct LogConfig {
     pub filter: Option<String>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
+    /// How a line looks (`--log-format`).
+    pub format: LogFormat,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `foster[PID]: LEVEL: MESSAGE`.
+    #[default]
+    Text,
+    /// One JSON object, with stable keys.
+    Json,
 }
 
 #[cfg(test)]

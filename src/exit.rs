@@ -82,6 +82,11 @@ impl Change {
 }
 
 impl Death {
+    /// Whether this signal ended it.
+    pub fn is_by(self, by: Signal) -> bool {
+        matches!(self, Death::Killed { signal, .. } if signal == by)
+    }
+
     /// The exit code that a shell would report: the status, or 128 + N for signal N.
     pub fn code(self) -> u8 {
         match self {

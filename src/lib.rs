@@ -2,8 +2,8 @@
 //!
 //! Pure decisions in the middle, effects at the edge, one narrow door to the kernel. [`cli`] turns the command line into
 //! a [`config::Config`]; [`spawn`] starts the command; [`runtime`] waits for signals and deaths, asks
-//! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened; [`sys`] alone talks to
-//! the kernel unsafely.
+//! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened, through [`output`];
+//! [`sys`] alone talks to the kernel unsafely.
 #![cfg_attr(
     test,
     allow(
@@ -15,9 +15,12 @@
     )
 )]
 
+pub mod cgroup;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod output;
 pub mod proc;
 pub mod report;
 pub mod runtime;
@@ -26,3 +29,4 @@ pub mod spawn;
 pub mod supervisor;
 pub mod sys;
 pub mod terminal;
+pub mod user;

@@ -4,12 +4,13 @@
 
 use std::ffi::{c_char, c_int};
 
+use foster::check::Limits;
 use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
 use foster::sys::{self, Startup};
-use foster::{report, runtime};
+use foster::{check, output, report, runtime};
 
 /// Called by the C runtime.
 ///
@@ -30,7 +31,7 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
     let args = startup.args.get(1..).unwrap_or_default();
     match cli::parse(persona, args, &startup.environment) {
         Ok(Parsed::Run(config, warnings)) => {
-            report::init(&config.log);
+            output::init(&config.log);
             warnings.iter().for_each(|warning| report::warning(warning));
             runtime::run(&config, &startup.environment, mask)
         }
@@ -38,10 +39,29 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
             Ok(()) => 0,
             Err(_) => OWN_FAILURE,
         },
+        Ok(Parsed::Check(limits, log)) => {
+            output::init(&log);
+            probe(limits, &log)
+        }
         Err(message) => {
-            report::init(&LogConfig::default());
-            report::failure(format_args!("{message}"));
+            output::init(&LogConfig { format: cli::log_format(args, &startup.environment), ..LogConfig::default() });
+            report::refused(&message);
             persona.map_or(OWN_FAILURE, |persona| persona.codes.own_failure)
+        }
+    }
+}
+
+fn probe(limits: Limits, log: &LogConfig) -> u8 {
+    match check::look() {
+        Ok(seen) => {
+            let verdict = check::judge(seen, limits);
+            // The answer is the exit code, whoever reads the text.
+            let _ = sys::write_stdout(verdict.text(log.format).as_bytes());
+            verdict.code()
+        }
+        Err(reason) => {
+            report::cannot_check(&reason);
+            OWN_FAILURE
         }
     }
 }

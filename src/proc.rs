@@ -61,14 +61,17 @@ pub struct Stat {
     pub state: u8,
     /// Its parent, field 4.
     pub parent: i32,
+    /// `num_threads`, field 20: those that live, and the main one even when it has ended.
+    pub threads: u32,
     /// `starttime`, field 22: when it started, in clock ticks after boot.
     pub start_ticks: u64,
 }
 
 impl Stat {
-    /// Dead, and only waiting to be reaped.
+    /// Dead, and only waiting to be reaped. A process whose main thread alone has ended is a zombie by its letter, but
+    /// lives, takes signals, and cannot be reaped yet (`delay_group_leader` in the kernel).
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 
     /// The state as proc(5) explains the letter.
@@ -90,6 +93,19 @@ impl Stat {
 pub fn stat(pid: i32) -> Option<Stat> {
     let mut buffer = [0; 1024];
     parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
+}
+
+/// Reads the caller's own, by a link that leads nowhere in a /proc of another PID namespace, or to another number.
+pub fn own_stat() -> Option<Stat> {
+    let mut buffer = [0; 1024];
+    parse_stat(read("/proc/self/stat", &mut buffer)?)
+}
+
+/// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
+pub fn kernel_limit(name: &str) -> Option<u64> {
+    let mut buffer = [0; 64];
+    let text = std::str::from_utf8(read(&format!("/proc/sys/kernel/{name}"), &mut buffer)?).ok()?;
+    text.trim_ascii().parse().ok()
 }
 
 /// Reads a process's name.
@@ -168,9 +184,10 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?.split_ascii_whitespace();
     let state = *rest.next()?.as_bytes().first()?;
     let parent = rest.next()?.parse().ok()?;
-    // That was field 4, so field 22 is number 17 from here.
-    let start_ticks = rest.nth(17)?.parse().ok()?;
-    Some(Stat { pid, name, state, parent, start_ticks })
+    // That was field 4, so field 20 is number 15 from here.
+    let threads = rest.nth(15)?.parse().ok()?;
+    let start_ticks = rest.nth(1)?.parse().ok()?;
+    Some(Stat { pid, name, state, parent, threads, start_ticks })
 }
 
 /// Reads a /proc file, which is never short of what one read(2) returns for these sizes.
@@ -198,6 +215,14 @@ mod tests {
     fn a_stat_line_gives_name_and_start() {
         let stat = parse_stat(&stat_line(b"sleep")).expect("a stat line");
         assert_eq!((stat.name.to_string().as_str(), stat.start_ticks), ("sleep", 987_654));
+        assert!(stat.is_dead());
+    }
+
+    #[test]
+    fn a_process_whose_main_thread_alone_has_ended_is_alive() {
+        let line = String::from_utf8(stat_line(b"java")).expect("ASCII").replace(" 20 0 1 0 ", " 20 0 3 0 ");
+        let stat = parse_stat(line.as_bytes()).expect("a stat line");
+        assert_eq!((stat.state, stat.threads, stat.is_dead()), (b'Z', 3, false));
     }
 
     #[test]

@@ -1,18 +1,16 @@
-//! What foster says, at which level and in which words; and a stderr that can neither block nor kill it.
+//! What foster says, at which level, in which words, and with which keys as JSON.
 
-use std::fmt::{self, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
 use std::time::Duration;
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::Level;
 
 use crate::config::LogConfig;
-use crate::exit::Death;
+use crate::exit::{Death, Outcome};
+use crate::output::{self, Object, TerminationLog};
 use crate::proc::{Name, OneLine, Stat};
 use crate::signal::{Delivery, Sender, Signal};
 use crate::supervisor::Roll;
-use crate::sys;
 
 /// Something worth saying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,15 +72,17 @@ pub enum Report {
     /// An orphan was reaped.
     Orphan(Orphan),
     /// The command is gone.
-    CommandEnded {
-        /// Its process ID.
-        pid: i32,
-        /// How it ended.
-        death: Death,
-        /// How long it ran.
-        ran: Duration,
-        /// Whether somebody wanted that.
-        cause: Cause,
+    CommandEnded(CommandEnd),
+    /// foster ends, and this is what happened.
+    Finished(Summary),
+    /// There is no command, as `--pause` says.
+    Paused,
+    /// A signal ended the pause.
+    PauseEnded {
+        /// What arrived.
+        delivery: Delivery,
+        /// How many orphans were reaped.
+        orphans: u64,
     },
     /// A persona whose peer is no subreaper runs as something else than PID 1.
     OrphansElsewhere,
@@ -110,6 +110,59 @@ pub struct Orphan {
     pub cpu: Duration,
     /// Its largest resident set, or that of its largest child, in KiB.
     pub max_rss_kib: i64,
+    /// How much the cgroup's oom_kill count rose meanwhile; looked at only if SIGKILL ended it.
+    pub oom_kills: u64,
+}
+
+/// The end of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// Its process ID, free for reuse by now.
+    pub pid: i32,
+    /// How it ended.
+    pub death: Death,
+    /// How long it ran.
+    pub ran: Duration,
+    /// Whether somebody wanted that.
+    pub cause: Cause,
+    /// How much the cgroup's oom_kill count rose while it ran; looked at only if it did not exit with 0.
+    pub oom_kills: u64,
+}
+
+/// All that happened, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The command's end.
+    pub end: CommandEnd,
+    /// What else was reaped.
+    pub reaped: Reaped,
+    /// The grace was over, and SIGKILL was sent to all that was left.
+    pub grace_over: bool,
+    /// How foster ends.
+    pub outcome: Outcome,
+}
+
+/// How many processes foster reaped beside the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Orphans that ended by themselves.
+    pub orphans: u64,
+    /// Leftovers that ended after they had been asked to.
+    pub stopped: u64,
+    /// Leftovers that foster's SIGKILL ended.
+    pub killed: u64,
+}
+
+impl Summary {
+    /// Whether somebody who only sees the end wants to know why: a death that nobody asked for, a failure, or a stop that
+    /// took longer than the grace.
+    pub fn is_abnormal(&self) -> bool {
+        match self.end.cause {
+            Cause::Incident => true,
+            Cause::Unasked => self.outcome != Outcome::Code(0) || self.grace_over,
+            Cause::StopRequest { .. } | Cause::Forwarded | Cause::Terminal => self.grace_over,
+        }
+    }
 }
 
 /// Why the command ended.
@@ -137,7 +190,9 @@ pub enum Cause {
 impl Report {
     fn level(&self, warn_on_reap: bool) -> Level {
         match self {
-            Report::CommandEnded { cause: Cause::Incident, .. } => Level::Error,
+            Report::CommandEnded(CommandEnd { cause: Cause::Incident, .. }) => Level::Error,
+            // A shell says 137 for the program that it ran, and only foster knows why.
+            Report::CommandEnded(CommandEnd { cause: Cause::Unasked, oom_kills: 1.., .. }) => Level::Warn,
             Report::ForwardFailed { .. }
             | Report::Degraded { .. }
             | Report::Stopped { .. }
@@ -153,7 +208,95 @@ impl Report {
             | Report::Held { .. }
             | Report::LeftoversAsked
             | Report::LeftoversAwaited
-            | Report::CommandEnded { .. } => Level::Info,
+            | Report::Paused
+            | Report::PauseEnded { .. }
+            | Report::CommandEnded(_)
+            | Report::Finished(_) => Level::Info,
+        }
+    }
+
+    /// What the line is about, as JSON calls it; docs/diagnostics.md explains each.
+    fn event(&self) -> &'static str {
+        match self {
+            Report::Started { .. } => "started",
+            Report::Received(_) => "received",
+            Report::Forwarded { .. } => "forwarded",
+            Report::ForwardTooLate(_) => "forward_too_late",
+            Report::ForwardFailed { .. } => "forward_failed",
+            Report::Dropped(_) => "dropped",
+            Report::Held { .. } => "held",
+            Report::Stopped { .. } => "command_stopped",
+            Report::LeftoversAsked => "leftovers_asked",
+            Report::LeftoversAwaited => "leftovers_awaited",
+            Report::ForwardedToLeftovers { .. } => "forwarded_to_leftovers",
+            Report::LeftoversUnknown(_) => "leftovers_unknown",
+            Report::Orphan(_) => "orphan",
+            Report::CommandEnded(_) => "command_ended",
+            Report::Finished(_) => "finished",
+            Report::Paused => "paused",
+            Report::PauseEnded { .. } => "pause_ended",
+            Report::OrphansElsewhere => "orphans_elsewhere",
+            Report::Degraded { .. } => "degraded",
+        }
+    }
+
+    /// The line's facts as JSON has them.
+    fn members(&self, object: &mut Object<'_>, command: &[u8]) {
+        if !matches!(
+            self,
+            Report::Received(_)
+                | Report::Orphan(_)
+                | Report::Degraded { .. }
+                | Report::Paused
+                | Report::PauseEnded { .. }
+                | Report::OrphansElsewhere
+        ) {
+            object.text("command", OneLine(command));
+        }
+        match self {
+            Report::Started { pid } => object.plain("pid", pid),
+            Report::Received(delivery) | Report::Dropped(delivery) => delivery_members(object, *delivery),
+            Report::Forwarded { delivery, signal, group } => {
+                delivery_members(object, *delivery);
+                object.text("forwarded_as", signal);
+                object.plain("to_group", group);
+            }
+            Report::ForwardedToLeftovers { delivery, signal } => {
+                delivery_members(object, *delivery);
+                object.text("forwarded_as", signal);
+            }
+            Report::ForwardTooLate(signal) => object.text("signal", signal),
+            Report::ForwardFailed { signal, errno } => {
+                object.text("signal", signal);
+                errno_members(object, *errno);
+            }
+            Report::Held { delivery, delay } => {
+                delivery_members(object, *delivery);
+                object.seconds("delay_s", *delay);
+            }
+            Report::Stopped { signal, continued } => {
+                object.text("signal", signal);
+                object.plain("continued", continued);
+            }
+            Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
+            Report::PauseEnded { delivery, orphans } => {
+                delivery_members(object, *delivery);
+                object.plain("orphans_reaped", orphans);
+            }
+            Report::LeftoversUnknown(errno) | Report::Degraded { errno, .. } => errno_members(object, *errno),
+            Report::Orphan(orphan) => orphan.members(object),
+            Report::CommandEnded(end) => end.members(object),
+            Report::Finished(summary) => {
+                summary.end.members(object);
+                object.plain("orphans_reaped", summary.reaped.orphans);
+                object.plain("leftovers_stopped", summary.reaped.stopped);
+                object.plain("leftovers_killed", summary.reaped.killed);
+                object.plain("grace_over", summary.grace_over);
+                match summary.outcome {
+                    Outcome::Code(code) => object.plain("exit_code", code),
+                    Outcome::Signal(signal) => object.text("exit_signal", signal),
+                }
+            }
         }
     }
 
@@ -205,19 +348,27 @@ impl Report {
                 write!(f, "what command {command} left behind cannot be found and stays alive: /proc: {}", errno.desc())
             }
             Report::Orphan(orphan) => write!(f, "{orphan}"),
-            Report::CommandEnded { pid, death, ran, cause } => {
-                write!(f, "command {command} (pid {pid}) {death}, after {}", Span(*ran))?;
-                match cause {
-                    Cause::Unasked => Ok(()),
-                    Cause::StopRequest { signal, sender, took } => {
-                        write!(f, ", {} after {signal} {sender}", Span(*took))
-                    }
-                    Cause::Forwarded => f.write_str(", by a signal that foster forwarded"),
-                    Cause::Terminal => f.write_str(", from the terminal"),
-                    Cause::Incident => {
-                        f.write_str("; no such signal came through foster, so nobody asked for this end")
-                    }
+            Report::CommandEnded(end) => {
+                write!(f, "command {command} (pid {}) {}, after {}", end.pid, end.death, Span(end.ran))?;
+                end.write_why(f)
+            }
+            Report::Finished(summary) => {
+                let Reaped { orphans, stopped, killed } = summary.reaped;
+                write!(f, "finished: command {command} {}", summary.end.death)?;
+                summary.end.write_why(f)?;
+                write!(f, "; orphans reaped: {orphans}; leftovers stopped: {stopped}, killed: {killed}; ")?;
+                match summary.outcome {
+                    Outcome::Code(code) => write!(f, "exit code {code}"),
+                    Outcome::Signal(signal) => write!(f, "foster ends by {signal} too"),
                 }
+            }
+            Report::Paused => f.write_str("no command, as --pause says: reaping until SIGTERM or SIGINT"),
+            Report::PauseEnded { delivery, orphans } => {
+                write!(
+                    f,
+                    "finished: {} {} ended the pause; orphans reaped: {orphans}",
+                    delivery.signal, delivery.sender
+                )
             }
             Report::OrphansElsewhere => f.write_str(
                 "not PID 1 and no subreaper, so orphans go to another process; -s or FOSTER_SUBREAPER=1 makes it one",
@@ -225,6 +376,109 @@ impl Report {
             Report::Degraded { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }
     }
+}
+
+impl CommandEnd {
+    fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause {
+            Cause::Unasked => {}
+            Cause::StopRequest { signal, sender, took } => {
+                write!(f, ", {} after {signal} {sender} had asked it to stop", Span(took))?;
+            }
+            Cause::Forwarded => f.write_str(", by a signal that foster forwarded")?,
+            Cause::Terminal => f.write_str(", from the terminal")?,
+            Cause::Incident => f.write_str("; nobody asked for this end: no such signal came through foster")?,
+        }
+        write_oom_kills(f, self.oom_kills)
+    }
+}
+
+/// A fact and not a verdict: another process of the cgroup may be the one that the OOM killer took.
+fn write_oom_kills(f: &mut fmt::Formatter<'_>, oom_kills: u64) -> fmt::Result {
+    match oom_kills {
+        0 => Ok(()),
+        count => write!(f, "; the cgroup's oom_kill count rose by {count} meanwhile: out of memory"),
+    }
+}
+
+impl Orphan {
+    fn members(&self, object: &mut Object<'_>) {
+        object.plain("pid", self.pid);
+        if let Some(name) = self.name {
+            object.text("name", name);
+        }
+        death_members(object, self.death);
+        if let Some(age) = self.age {
+            object.seconds("age_s", age);
+        }
+        object.seconds("cpu_s", self.cpu);
+        object.plain("max_rss_kib", self.max_rss_kib);
+        object.plain("oom_kills", self.oom_kills);
+    }
+}
+
+impl CommandEnd {
+    fn members(&self, object: &mut Object<'_>) {
+        object.plain("pid", self.pid);
+        death_members(object, self.death);
+        object.seconds("ran_s", self.ran);
+        object.text(
+            "cause",
+            match self.cause {
+                Cause::Unasked => "unasked",
+                Cause::StopRequest { .. } => "stop_request",
+                Cause::Forwarded => "forwarded_signal",
+                Cause::Terminal => "terminal",
+                Cause::Incident => "incident",
+            },
+        );
+        if let Cause::StopRequest { signal, sender, took } = self.cause {
+            object.text("stop_signal", signal);
+            sender_members(object, sender);
+            object.seconds("stop_took_s", took);
+        }
+        object.plain("oom_kills", self.oom_kills);
+    }
+}
+
+fn death_members(object: &mut Object<'_>, death: Death) {
+    match death {
+        Death::Exited(status) => object.plain("exit_status", status),
+        Death::Killed { signal, core_dumped } => {
+            object.text("signal", signal);
+            object.plain("signal_number", signal.number());
+            object.plain("core_dumped", core_dumped);
+        }
+    }
+}
+
+fn delivery_members(object: &mut Object<'_>, delivery: Delivery) {
+    object.text("signal", delivery.signal);
+    sender_members(object, delivery.sender);
+}
+
+fn sender_members(object: &mut Object<'_>, sender: Sender) {
+    object.text(
+        "sender",
+        match sender {
+            Sender::Process { .. } => "process",
+            Sender::Outside => "outside",
+            Sender::Kernel => "kernel",
+            Sender::Myself => "foster",
+        },
+    );
+    if let Sender::Process { pid, uid, name } = sender {
+        object.plain("sender_pid", pid);
+        object.plain("sender_uid", uid);
+        if let Some(name) = name {
+            object.text("sender_name", name);
+        }
+    }
+}
+
+fn errno_members(object: &mut Object<'_>, errno: nix::Error) {
+    object.plain("errno", errno as i32);
+    object.text("error", errno.desc());
 }
 
 impl fmt::Display for Orphan {
@@ -237,7 +491,8 @@ impl fmt::Display for Orphan {
         if let Some(age) = self.age {
             write!(f, ", age {}", Span(age))?;
         }
-        write!(f, ", CPU {}, max RSS {} KiB", Span(self.cpu), self.max_rss_kib)
+        write!(f, ", CPU {}, max RSS {} KiB", Span(self.cpu), self.max_rss_kib)?;
+        write_oom_kills(f, self.oom_kills)
     }
 }
 
@@ -263,179 +518,128 @@ const ROLL_NAMES: usize = 10;
 pub struct Reporter<'a> {
     command: &'a [u8],
     warn_on_reap: bool,
+    termination_log: Option<TerminationLog>,
 }
 
 impl<'a> Reporter<'a> {
     /// A reporter that calls the command by this name.
-    pub fn new(command: &'a [u8], warn_on_reap: bool) -> Reporter<'a> {
-        Reporter { command, warn_on_reap }
+    pub fn new(command: &'a [u8], log: &LogConfig, termination_log: Option<TerminationLog>) -> Reporter<'a> {
+        Reporter { command, warn_on_reap: log.warn_on_reap, termination_log }
     }
 
     /// Whether the line about an orphan will be said: only then is it worth reading /proc for it.
     pub fn describes_orphans(&self) -> bool {
-        let level = if self.warn_on_reap { Level::Warn } else { Level::Debug };
-        log::log_enabled!(target: TARGET, level)
+        output::says(if self.warn_on_reap { Level::Warn } else { Level::Debug })
     }
 
     /// Whether senders of signals are named: only then is it worth reading /proc for them.
     pub fn names_senders(&self) -> bool {
-        log::log_enabled!(target: TARGET, Level::Info)
-    }
-
-    /// Names those who are still alive: pid, name and state of the first few, and how many more.
-    pub fn call_roll(&self, roll: Roll, alive: &[Stat]) {
-        let names = fmt::from_fn(|f| {
-            for (i, process) in alive.iter().take(ROLL_NAMES).enumerate() {
-                f.write_str(if i == 0 { "" } else { ", " })?;
-                write!(f, "{} ({}, {})", process.pid, process.name, process.state_in_words())?;
-            }
-            match alive.len().saturating_sub(ROLL_NAMES) {
-                0 => Ok(()),
-                more => write!(f, " and {more} more"),
-            }
-        });
-        let count = fmt::from_fn(|f| match alive.len() {
-            0 => f.write_str("processes that /proc does not show"),
-            1 => f.write_str("1 process: "),
-            count => write!(f, "{count} processes: "),
-        });
-        match roll {
-            Roll::Awaited(Some(left)) => {
-                log::warn!(target: TARGET, "waiting {} more before SIGKILL for {count}{names}", Span(left));
-            }
-            Roll::Awaited(None) => {
-                log::warn!(target: TARGET, "waiting, without a limit of foster's own, for {count}{names}");
-            }
-            Roll::Killed => log::warn!(target: TARGET, "the grace is over, SIGKILL to {count}{names}"),
-            Roll::GivenUp => log::warn!(target: TARGET, "SIGKILL did not end {count}{names}"),
-        }
+        output::says(Level::Info) || self.termination_log.is_some()
     }
 
     /// Whether a roll call will be heard: only then is it worth reading /proc for it.
     pub fn calls_rolls(&self) -> bool {
-        log::log_enabled!(target: TARGET, Level::Warn)
+        output::says(Level::Warn)
     }
 
     /// Says one thing, if the level asks for it.
     pub fn say(&self, report: Report) {
-        let level = report.level(self.warn_on_reap);
-        let command = self.command;
-        log::log!(target: TARGET, level, "{}", fmt::from_fn(|f| report.write(f, command)));
+        let text = fmt::from_fn(|f| report.write(f, self.command));
+        output::say(report.level(self.warn_on_reap), report.event(), format_args!("{text}"), |object| {
+            report.members(object, self.command);
+        });
+    }
+
+    /// Names those who are still alive: pid, name and state of the first few, and how many more.
+    pub fn call_roll(&self, roll: Roll, alive: &[Stat]) {
+        let event = match roll {
+            Roll::Awaited(_) => "waiting",
+            Roll::Killed => "grace_over",
+            Roll::GivenUp => "given_up",
+        };
+        output::say(Level::Warn, event, format_args!("{}", in_words(roll, alive)), |object| {
+            if let Roll::Awaited(Some(left)) = roll {
+                object.seconds("left_s", left);
+            }
+            object.plain("process_count", alive.len());
+            object.list("processes", alive.iter().take(ROLL_NAMES), |object, process| {
+                object.plain("pid", process.pid);
+                object.text("name", process.name);
+                object.text("state", process.state_in_words());
+            });
+        });
+    }
+
+    /// foster's last words: the summary, the reason of an abnormal end for those who come later, and what was lost.
+    pub fn finish(&self, summary: Summary) {
+        let report = Report::Finished(summary);
+        self.say(report);
+        if summary.is_abnormal() {
+            self.leave_word(format_args!("{}", fmt::from_fn(|f| report.write(f, self.command))));
+        }
+        output::say_lines_lost();
+    }
+
+    /// Says why the command could not be started.
+    pub fn not_started(&self, message: &str, exit_code: u8) {
+        output::say(Level::Error, "not_started", format_args!("{message}"), |object| {
+            object.text("command", OneLine(self.command));
+            object.plain("exit_code", exit_code);
+        });
+        self.leave_word(format_args!("{message}"));
+    }
+
+    fn leave_word(&self, message: fmt::Arguments<'_>) {
+        if let Some(Err(error)) = self.termination_log.as_ref().map(|log| log.append(message)) {
+            self.say(Report::Degraded { what: "the termination log could not be written", errno: errno_of(&error) });
+        }
     }
 }
 
-/// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
-const TARGET: &str = "foster";
-
-/// The one logger. Not env_logger's, which blocks when stderr does.
-struct Logger {
-    filter: OnceLock<env_filter::Filter>,
-    lines_lost: AtomicU64,
-}
-
-static LOGGER: Logger = Logger { filter: OnceLock::new(), lines_lost: AtomicU64::new(0) };
-
-/// Starts logging to stderr at the level asked for: `-v` wins over FOSTER_LOG, that over the default, warn.
-pub fn init(config: &LogConfig) {
-    let level = match (&config.filter, config.verbosity) {
-        (Some(filter), 0) => {
-            let mut builder = env_filter::Builder::new();
-            // It parses: the command line was refused otherwise.
-            builder
-                .try_parse(filter)
-                .map_or(LevelFilter::Warn, |builder| LOGGER.filter.get_or_init(|| builder.build()).filter())
+fn in_words(roll: Roll, alive: &[Stat]) -> impl fmt::Display {
+    let names = fmt::from_fn(|f| {
+        for (i, process) in alive.iter().take(ROLL_NAMES).enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            write!(f, "{} ({}, {})", process.pid, process.name, process.state_in_words())?;
         }
-        (_, 0) => LevelFilter::Warn,
-        (_, 1) => LevelFilter::Info,
-        (_, 2) => LevelFilter::Debug,
-        (_, _) => LevelFilter::Trace,
-    };
-    // An error only says that a logger is there already, which a second call would find.
-    let _ = log::set_logger(&LOGGER);
-    log::set_max_level(level);
+        match alive.len().saturating_sub(ROLL_NAMES) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    });
+    fmt::from_fn(move |f| {
+        match roll {
+            Roll::Awaited(Some(left)) => write!(f, "waiting {} more before SIGKILL for ", Span(left))?,
+            Roll::Awaited(None) => f.write_str("waiting, without a limit of foster's own, for ")?,
+            Roll::Killed => f.write_str("the grace is over, SIGKILL to ")?,
+            Roll::GivenUp => f.write_str("SIGKILL did not end ")?,
+        }
+        match alive.len() {
+            0 => f.write_str("processes that /proc does not show"),
+            1 => write!(f, "1 process: {names}"),
+            count => write!(f, "{count} processes: {names}"),
+        }
+    })
 }
 
-/// Says a failure of foster's own, or of the exec, at error level.
-pub fn failure(message: fmt::Arguments<'_>) {
-    log::error!(target: TARGET, "{message}");
+/// Says that foster was called in a way that it does not take.
+pub fn refused(message: &str) {
+    output::say(Level::Error, "refused", format_args!("{message}"), |_| {});
+}
+
+/// Says why a health check (`--check`) could not look.
+pub fn cannot_check(reason: &str) {
+    output::say(Level::Error, "cannot_check", format_args!("cannot look: {reason}"), |_| {});
 }
 
 /// Warns about how foster was called.
 pub fn warning(message: &str) {
-    log::warn!(target: TARGET, "{message}");
+    output::say(Level::Warn, "warning", format_args!("{message}"), |_| {});
 }
 
-impl Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.get().is_none_or(|filter| filter.enabled(metadata))
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.filter.get().is_some_and(|filter| !filter.matches(record)) {
-            return;
-        }
-        let lost = self.lines_lost.load(Ordering::Relaxed);
-        if lost > 0 {
-            let said = write_line(Level::Warn, format_args!("lines lost because stderr was full or broken: {lost}"));
-            if said.is_err() {
-                self.lines_lost.store(lost.saturating_add(1), Ordering::Relaxed);
-                return;
-            }
-            self.lines_lost.store(0, Ordering::Relaxed);
-        }
-        if write_line(record.level(), *record.args()).is_err() {
-            self.lines_lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn write_line(level: Level, message: fmt::Arguments<'_>) -> nix::Result<()> {
-    let mut line = Line::new();
-    let level = match level {
-        Level::Error => "error",
-        Level::Warn => "warning",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    };
-    // Writing to a Line never fails: what does not fit is cut.
-    let _ = write!(line, "foster[{}]: {level}: {message}", std::process::id());
-    sys::write_stderr(line.finish())
-}
-
-/// One line of at most PIPE_BUF bytes, which pipe(7) takes whole or not at all. On the stack: saying something must
-/// work when there is no memory left.
-struct Line {
-    bytes: [u8; libc::PIPE_BUF],
-    len: usize,
-}
-
-impl Line {
-    fn new() -> Line {
-        Line { bytes: [0; libc::PIPE_BUF], len: 0 }
-    }
-
-    fn finish(&mut self) -> &[u8] {
-        let end = self.len.min(self.bytes.len().saturating_sub(1));
-        if let Some(newline) = self.bytes.get_mut(end) {
-            *newline = b'\n';
-        }
-        self.bytes.get(..=end).unwrap_or_default()
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let taken = text.floor_char_boundary(room.len());
-        for (to, from) in room.iter_mut().zip(text.as_bytes().iter().take(taken)) {
-            *to = *from;
-        }
-        self.len = self.len.saturating_add(taken);
-        Ok(())
-    }
+/// The errno behind an error of std's.
+pub fn errno_of(error: &std::io::Error) -> nix::Error {
+    nix::Error::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -463,6 +667,7 @@ mod tests {
             age: Some(Duration::from_millis(125_250)),
             cpu: Duration::from_millis(31),
             max_rss_kib: 18_432,
+            oom_kills: 0,
         };
         assert_eq!(
             text(Report::Orphan(orphan)),
@@ -473,13 +678,18 @@ mod tests {
             text(Report::Orphan(unreadable)),
             "reaped orphan 30740: exited with status 23, CPU 0.031 s, max RSS 18432 KiB"
         );
+        assert!(
+            text(Report::Orphan(Orphan { oom_kills: 2, ..orphan }))
+                .ends_with("KiB; the cgroup's oom_kill count rose by 2 meanwhile: out of memory")
+        );
     }
 
     #[test]
     fn an_orphan_is_said_at_debug_and_never_higher_but_for_the_flag() {
         for death in [Death::Exited(0), Death::Exited(1), Death::Killed { signal: signal(11), core_dumped: true }] {
+            let cpu = Duration::ZERO;
             let report =
-                Report::Orphan(Orphan { pid: 1, death, name: None, age: None, cpu: Duration::ZERO, max_rss_kib: 0 });
+                Report::Orphan(Orphan { pid: 1, death, name: None, age: None, cpu, max_rss_kib: 0, oom_kills: 1 });
             assert_eq!(report.level(false), Level::Debug);
             assert_eq!(report.level(true), Level::Warn);
         }
@@ -487,12 +697,9 @@ mod tests {
 
     #[test]
     fn the_commands_end_is_an_error_only_as_an_incident() {
-        let ended = |cause| Report::CommandEnded {
-            pid: 7,
-            death: Death::Killed { signal: signal(11), core_dumped: true },
-            ran: Duration::from_secs(7262),
-            cause,
-        };
+        let death = Death::Killed { signal: signal(11), core_dumped: true };
+        let ran = Duration::from_secs(7262);
+        let ended = |cause| Report::CommandEnded(CommandEnd { pid: 7, death, ran, cause, oom_kills: 0 });
         assert_eq!(ended(Cause::Incident).level(false), Level::Error);
         let asked =
             Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_millis(1200) };
@@ -502,12 +709,12 @@ mod tests {
         assert_eq!(
             text(ended(Cause::Incident)),
             "command /usr/bin/app\\n (pid 7) was killed by SIGSEGV (signal 11), core dumped, after 2 h 1 min; \
-             no such signal came through foster, so nobody asked for this end"
+             nobody asked for this end: no such signal came through foster"
         );
         assert_eq!(
             text(ended(asked)),
             "command /usr/bin/app\\n (pid 7) was killed by SIGSEGV (signal 11), core dumped, after 2 h 1 min, \
-             1.200 s after SIGTERM from outside this PID namespace"
+             1.200 s after SIGTERM from outside this PID namespace had asked it to stop"
         );
     }
 
@@ -524,17 +731,50 @@ mod tests {
         );
     }
 
+    fn finished(death: Death, cause: Cause, outcome: Outcome, grace_over: bool) -> Summary {
+        let end = CommandEnd { pid: 7, death, ran: Duration::from_secs(3), cause, oom_kills: 0 };
+        Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome }
+    }
+
     #[test]
-    fn a_line_is_cut_at_what_a_pipe_takes_whole_and_always_ends() {
-        for (text, expected) in [("", 1), ("ab", 3), (&"x".repeat(4095), 4096), (&"x".repeat(9000), 4096)] {
-            let mut line = Line::new();
-            write!(line, "{text}").expect("never fails");
-            write!(line, "").expect("never fails");
-            assert_eq!(line.finish().len(), expected);
-            assert_eq!(line.finish().last(), Some(&b'\n'));
+    fn the_summary_says_how_why_and_how_many() {
+        let asked =
+            Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_millis(5) };
+        let killed = Death::Killed { signal: Signal::TERM, core_dumped: false };
+        assert_eq!(
+            text(Report::Finished(finished(killed, asked, Outcome::Code(143), false))),
+            "finished: command /usr/bin/app\\n was killed by SIGTERM (signal 15), no core dump, 0.005 s after SIGTERM from \
+             outside this PID namespace had asked it to stop; orphans reaped: 12; leftovers stopped: 2, killed: 1; exit code 143"
+        );
+        let by_signal = text(Report::Finished(finished(killed, asked, Outcome::Signal(Signal::TERM), false)));
+        assert!(by_signal.ends_with("; foster ends by SIGTERM too"), "{by_signal}");
+    }
+
+    #[test]
+    fn an_end_is_abnormal_if_nobody_asked_or_the_grace_was_over() {
+        let asked = Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::ZERO };
+        let code = |code| (Death::Exited(code), Outcome::Code(code));
+        for (cause, (death, outcome), grace_over, is_abnormal) in [
+            (Cause::Unasked, code(0), false, false),
+            (Cause::Unasked, code(1), false, true),
+            (Cause::Unasked, (Death::Exited(1), Outcome::Code(0)), false, false),
+            (Cause::Unasked, code(0), true, true),
+            (Cause::Incident, code(139), false, true),
+            (asked, code(143), false, false),
+            (asked, code(1), false, false),
+            (asked, code(137), true, true),
+        ] {
+            let summary = finished(death, cause, outcome, grace_over);
+            assert_eq!(summary.is_abnormal(), is_abnormal, "{summary:?}");
         }
-        let mut line = Line::new();
-        write!(line, "{}é", "x".repeat(4095)).expect("never fails");
-        assert!(std::str::from_utf8(line.finish()).is_ok(), "cut between characters");
+    }
+
+    #[test]
+    fn a_shell_that_says_137_when_memory_ran_out_is_a_warning() {
+        let ended = |oom_kills| {
+            let (death, ran) = (Death::Exited(137), Duration::ZERO);
+            Report::CommandEnded(CommandEnd { pid: 7, death, ran, cause: Cause::Unasked, oom_kills })
+        };
+        assert_eq!((ended(0).level(false), ended(1).level(false)), (Level::Info, Level::Warn));
     }
 }

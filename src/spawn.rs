@@ -1,22 +1,24 @@
 //! Everything between the fork and the exec, and what is said when the exec fails.
 
-use std::ffi::{CStr, CString};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, setpgid, setsid};
+use nix::unistd::{Pid, chdir, setpgid, setsid};
 
 use crate::config::{Apart, Config};
 use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
 use crate::proc::OneLine;
 use crate::signal::{Signal, SignalSet};
-use crate::sys::{self, CStrings, Disposition, LateText};
+use crate::sys::{self, CStrings, Disposition, Identity, Ids, LateText};
 use crate::terminal::Foreground;
+use crate::user::{self, User};
 
 /// What foster changed for itself and the command is to have as it was.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,8 @@ pub struct Spawned {
     pub no_terminal: Option<Errno>,
 }
 
-/// Starts the command in its own process group, in the terminal's foreground if foster was there; or in its own session.
+/// Starts the command in its own process group, in the terminal's foreground if foster was there, or in its own session;
+/// as the user and in the directory that were asked for.
 ///
 /// # Errors
 /// The exit code for foster, and the line that says why.
@@ -51,16 +54,22 @@ pub fn spawn(
     terminal: Option<&Foreground>,
 ) -> Result<Spawned, Failure> {
     let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
+    let user = wanted_user(config)?;
+    let environment = match &user {
+        Some(user) => &with_home(environment, &user.home),
+        None => environment,
+    };
     let search = Search::new(name.to_bytes(), environment);
     let args = CStrings::new(config.command.iter().copied());
-    let child = Child { environment, inherited, terminal, apart: config.ways.apart };
+    let identity = user.as_ref().map(|user| &user.identity).filter(|identity| !is_own(identity));
+    let child = Child { config, environment, inherited, terminal, identity };
     let unexecutable = match child.spawn(&search, &args)? {
         Attempt::Running(spawned) => return Ok(spawned),
         Attempt::Failed(failed) => failed,
     };
     // A text file without #! runs under the shell, as POSIX asks of execvp.
-    if unexecutable.errno != Errno::ENOEXEC || !is_text(&unexecutable.path) {
-        return Err(unexecutable.into_failure(name.to_bytes(), search.path));
+    if unexecutable.errno != Errno::ENOEXEC || !is_text(&unexecutable.file) {
+        return Err(unexecutable.into_failure(name.to_bytes(), search.path, config));
     }
     let script = unexecutable.path;
     let words = [SHELL, &script].into_iter().chain(config.command.iter().copied().skip(1));
@@ -69,8 +78,9 @@ pub fn spawn(
         Attempt::Failed(shell) => Err(Failure {
             code: NOT_EXECUTABLE,
             message: format!(
-                "cannot run {}: it is a text file without #!, for which {} is needed: {}",
+                "cannot run {}{}: it is a text file without #!, for which {} is needed: {}",
                 OneLine(script.to_bytes()),
+                as_user(config),
                 OneLine(SHELL.to_bytes()),
                 shell.errno.desc()
             ),
@@ -80,12 +90,71 @@ pub fn spawn(
 
 const SHELL: &CStr = c"/bin/sh";
 
+/// The user that `--user` asks for.
+fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
+    let Some(spec) = &config.user else { return Ok(None) };
+    let [real, effective, _] = sys::ids();
+    let user = match real == effective {
+        true => user::lookup(spec, real),
+        // Whoever could set these options could otherwise have any user's rights.
+        false => Err("--user is refused to a foster that is installed set-user-ID or set-group-ID".to_owned()),
+    };
+    user.map(Some).map_err(|message| Failure { code: OWN_FAILURE, message })
+}
+
+/// Whether foster is this user already, so that nothing has to change, which would take privileges.
+fn is_own(identity: &Identity) -> bool {
+    let Identity { uid, gid, groups } = identity;
+    let own = Ids { uid: *uid, gid: *gid };
+    // Whoever started foster may have counted the group among the supplementary ones or not.
+    let set = |groups: &[u32]| groups.iter().copied().chain([own.gid]).collect::<BTreeSet<_>>();
+    sys::ids() == [own; 3] && set(&sys::groups()) == set(groups)
+}
+
+/// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.
+fn with_home<'a>(environment: &[&'a CStr], home: &'a CStr) -> Vec<&'a CStr> {
+    let is_home = |entry: &&CStr| entry.to_bytes().starts_with(b"HOME=");
+    let place = environment.iter().position(is_home).unwrap_or(environment.len());
+    let (before, after) = environment.split_at_checked(place).unwrap_or((environment, &[]));
+    let after = after.iter().copied().filter(|entry| !is_home(entry));
+    before.iter().copied().chain([home]).chain(after).collect()
+}
+
+/// ` as user 'app'`, for whoever wonders what a permission was denied to.
+fn as_user(config: &Config) -> impl fmt::Display {
+    fmt::from_fn(|f| match &config.user {
+        Some(user) => write!(f, " as user '{user}'"),
+        None => Ok(()),
+    })
+}
+
 /// What is the same for both attempts.
 struct Child<'a> {
+    config: &'a Config<'a>,
     environment: &'a [&'a CStr],
     inherited: Inherited,
     terminal: Option<&'a Foreground>,
-    apart: Apart,
+    /// Whom it has to become.
+    identity: Option<&'a Identity>,
+}
+
+/// Why the child did not become the command.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    User(Errno),
+    Directory(Errno),
+    /// Which candidate of the search tells most about why.
+    Exec(usize, Errno),
+}
+
+impl Obstacle {
+    fn code(self) -> u8 {
+        match self {
+            Obstacle::Exec(_, Errno::ENOENT) => NOT_FOUND,
+            Obstacle::Exec(_, errno) if errno != Errno::EAGAIN => NOT_EXECUTABLE,
+            _ => OWN_FAILURE,
+        }
+    }
 }
 
 enum Attempt {
@@ -96,6 +165,8 @@ enum Attempt {
 /// No file could be executed; the one that tells most about why.
 struct ExecFailed {
     path: CString,
+    /// Where foster finds it, whose working directory is another one.
+    file: PathBuf,
     errno: Errno,
 }
 
@@ -108,9 +179,11 @@ impl Child<'_> {
         let mut no_group = None;
         let mut has_terminal = false;
         let mut no_terminal = None;
+        // Becoming another user takes this from the memory, which is foster's too: programs in containers read /proc/1/fd.
+        let was_dumpable = self.identity.is_some() && sys::is_dumpable();
         // Runs in the child, on foster's memory: system calls and writes to what was made above, no allocation.
         let pid = sys::vfork(|| {
-            let own_group = match self.apart {
+            let own_group = match self.config.ways.apart {
                 Apart::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)),
                 Apart::Session => setsid().map(drop),
             };
@@ -120,7 +193,7 @@ impl Child<'_> {
                 no_terminal = terminal.give_to(sys::pid()).err();
                 has_terminal = no_terminal.is_none();
             }
-            if self.apart == Apart::Session {
+            if self.config.ways.apart == Apart::Session {
                 has_terminal = sys::take_terminal().is_ok();
             }
             if names_listener {
@@ -130,11 +203,19 @@ impl Child<'_> {
                 // It was ignored when foster came, so it can be.
                 let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
             }
-            sys::set_signal_mask(self.inherited.mask);
-            failed = Some(search.execute(&mut path, args, &environment));
+            let obstacle = self.settle().err().unwrap_or_else(|| {
+                sys::set_signal_mask(self.inherited.mask);
+                let (which, errno) = search.execute(&mut path, args, &environment);
+                Obstacle::Exec(which, errno)
+            });
+            failed = Some(obstacle);
+            self.config.ways.codes.of(obstacle.code())
         });
+        if was_dumpable {
+            sys::make_dumpable();
+        }
         let pid = pid.map_err(Failure::no_process)?;
-        let Some((which, errno)) = failed else {
+        let Some(obstacle) = failed else {
             return Ok(Attempt::Running(Spawned { pid, no_group, has_terminal, no_terminal }));
         };
         sys::reap_failed_child(pid);
@@ -142,9 +223,33 @@ impl Child<'_> {
             // The dead child's group has it; an error means that the terminal is gone.
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
-        search.write(which, &mut path);
+        match obstacle {
+            Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
+            Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
+            Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
+            Obstacle::Exec(which, errno) => {
+                search.write(which, &mut path);
+                Ok(Attempt::Failed(self.exec_failed(path, errno)))
+            }
+        }
+    }
+
+    fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
         let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
-        Ok(Attempt::Failed(ExecFailed { path, errno }))
+        let directory = self.config.directory.as_deref().unwrap_or_default();
+        let file = as_path(directory).join(as_path(&path));
+        ExecFailed { path, file, errno }
+    }
+
+    /// The user first: what only the user may enter (a home on NFS) is entered, and what the user may not is said here.
+    fn settle(&self) -> Result<(), Obstacle> {
+        if let Some(identity) = self.identity {
+            sys::become_user(identity).map_err(Obstacle::User)?;
+        }
+        match &self.config.directory {
+            Some(directory) => chdir(directory.as_c_str()).map_err(Obstacle::Directory),
+            None => Ok(()),
+        }
     }
 
     /// The environment for the command. LISTEN_PID is rewritten where it names foster (sd_listen_fds(3)); then
@@ -271,18 +376,47 @@ impl Failure {
         };
         Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
     }
+
+    fn no_user(config: &Config, identity: Option<&Identity>, errno: Errno) -> Failure {
+        let ids = fmt::from_fn(|f| match identity {
+            Some(Identity { uid, gid, .. }) => write!(f, " (uid {uid}, gid {gid})"),
+            None => Ok(()),
+        });
+        let hint = match errno {
+            Errno::EPERM => " (it takes CAP_SETUID and CAP_SETGID, and a user namespace may deny it)",
+            Errno::EINVAL => " (this user namespace does not map one of the ids, or there are too many groups)",
+            _ => "",
+        };
+        let message = format!("cannot run the command{}{ids}: {}{hint}", as_user(config), errno.desc().to_lowercase());
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    fn no_directory(config: &Config, errno: Errno) -> Failure {
+        let directory = OneLine(config.directory.as_deref().unwrap_or_default().to_bytes());
+        let message =
+            format!("cannot enter directory '{directory}'{}: {}", as_user(config), errno.desc().to_lowercase());
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    /// The kernel lets a process change to a user who has too many, and refuses its exec instead (execve(2), EAGAIN).
+    fn too_many_processes(config: &Config) -> Failure {
+        let message = format!(
+            "cannot run the command{}: a limit on the user's processes is exceeded (ulimit -u)",
+            as_user(config)
+        );
+        Failure { code: OWN_FAILURE, message }
+    }
 }
 
 impl ExecFailed {
-    fn into_failure(self, name: &[u8], search: Option<&[u8]>) -> Failure {
-        let path = Path::new(std::ffi::OsStr::from_bytes(self.path.to_bytes()));
-        if self.errno == Errno::ENOENT && path.symlink_metadata().is_err() {
+    fn into_failure(self, name: &[u8], search: Option<&[u8]>, config: &Config) -> Failure {
+        if self.errno == Errno::ENOENT && self.file.symlink_metadata().is_err() {
             return Failure::not_found(name, search);
         }
         // There is a file, and the kernel still says ENOENT: what it needs to run is missing. env(1) says 127 here too.
         let code = if self.errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
-        let reason = self.reason(path);
-        Failure { code, message: format!("cannot run {}: {reason}", OneLine(self.path.to_bytes())) }
+        let (path, reason) = (OneLine(self.path.to_bytes()), self.reason(&self.file));
+        Failure { code, message: format!("cannot run {path}{}: {reason}", as_user(config)) }
     }
 
     /// The errno in words that say what to mend.
@@ -292,6 +426,10 @@ impl ExecFailed {
                 Ok(file) if file.is_dir() => "it is a directory".to_owned(),
                 Ok(file) if file.permissions().mode() & 0o111 == 0 => {
                     "permission denied: the file has no execute permission (chmod +x)".to_owned()
+                }
+                // foster may look further than the user.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    "permission denied: its directory may not be searched".to_owned()
                 }
                 _ => "permission denied".to_owned(),
             },
@@ -314,13 +452,33 @@ fn interpreter(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// As the shells decide it: no NUL before the first line's end.
-fn is_text(path: &CStr) -> bool {
-    first_bytes(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())))
-        .is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
+fn is_text(path: &Path) -> bool {
+    first_bytes(path).is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
+}
+
+fn as_path(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
 }
 
 fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     let mut start = Vec::new();
     File::open(path).ok()?.take(256).read_to_end(&mut start).ok()?;
     Some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_home_is_left_where_the_first_one_was() {
+        let home = c"HOME=/new";
+        for (before, after) in [
+            (&[c"A", c"HOME=/1", c"B", c"HOME=", c"HOMER=x"][..], &[c"A", home, c"B", c"HOMER=x"][..]),
+            (&[c"A", c"HOME"], &[c"A", c"HOME", home]),
+            (&[], &[home]),
+        ] {
+            assert_eq!(with_home(before, home), after);
+        }
+    }
 }

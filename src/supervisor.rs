@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{AtEnd, Config};
 use crate::exit::{Death, OkCodes, Outcome};
-use crate::report::{Cause, Report};
+use crate::report::{Cause, CommandEnd, Reaped, Report, Summary};
 use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
 
 /// Something that happened to foster.
@@ -27,6 +27,8 @@ pub enum Event {
         pid: i32,
         /// How it ended.
         death: Death,
+        /// How much the cgroup's oom_kill count rose meanwhile, if that was looked at.
+        oom_kills: u64,
     },
     /// A child was stopped by this signal and lives.
     Stopped {
@@ -91,7 +93,9 @@ pub enum Action {
     /// Name those who are still alive.
     NameLeftovers(Roll),
     /// Nothing is left to do.
-    End(Outcome),
+    End(Summary),
+    /// The pause is over.
+    EndPause,
 }
 
 /// Who a signal is forwarded to.
@@ -124,6 +128,7 @@ pub struct State {
     stop_delay: Duration,
     rewrites: Rewrites,
     ok_codes: OkCodes,
+    ok_stop: bool,
     at_end: AtEnd,
     stops_when_told: bool,
     ends_by_code: bool,
@@ -133,18 +138,24 @@ pub struct State {
     /// What was sent to the command so far: whether its death by a signal was somebody's wish.
     forwarded: SignalSet,
     stop_request: Option<StopRequest>,
+    /// The signals that reached the command as stop requests, after `-r`.
+    asked_with: SignalSet,
     held: Option<Held>,
     /// When those who are still alive are to be named.
     roll_at: Option<Duration>,
     /// When SIGKILL is due. Once set it only ever comes nearer.
     kill_at: Option<Duration>,
     killing: Option<Killing>,
+    /// What was reaped beside the command.
+    reaped: Reaped,
 }
 
+/// What becomes of the command; there is none with `--pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running { pid: i32, since: Duration, standing: Standing },
-    Ended { death: Death, leftovers: Leftovers },
+    Ended { end: CommandEnd, leftovers: Leftovers },
+    Paused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +230,7 @@ impl State {
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
+            ok_stop: config.ok_stop,
             at_end: config.ways.at_end,
             stops_when_told: config.ways.stops_when_told,
             ends_by_code: started.is_pid1 || config.ways.ends_by_code,
@@ -226,11 +238,19 @@ impl State {
             phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
             stop_request: None,
+            asked_with: SignalSet::default(),
             held: None,
             roll_at: None,
             kill_at: None,
             killing: None,
+            reaped: Reaped::default(),
         }
+    }
+
+    /// The state of a foster without a command.
+    pub fn paused(config: &Config, is_pid1: bool) -> State {
+        let started = Started { pid: 0, is_pid1, has_terminal: false, now: Duration::ZERO };
+        State { phase: Phase::Paused, ..State::new(config, started) }
     }
 
     /// Whether this is the command's process, still unreaped.
@@ -258,7 +278,7 @@ pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Ac
     match event {
         Event::Signal(delivery) => on_signal(state, delivery, now, actions),
         Event::Unreaped { pid } => on_unreaped(state, pid, actions),
-        Event::Died { pid, death } => on_death(state, pid, death, now, actions),
+        Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
         Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
         Event::LeftoversLost => on_leftovers_lost(state, actions),
@@ -271,6 +291,9 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     // SIGCHLD says that there is something to reap, which happens at every wake-up anyway.
     if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || delivery.sender == Sender::Myself {
         return;
+    }
+    if matches!(state.phase, Phase::Paused) {
+        return on_signal_in_pause(state, delivery, actions);
     }
     if delivery.signal == Signal::CONT && resume(state, actions) {
         return;
@@ -299,6 +322,14 @@ fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
     let is_running = matches!(state.phase, Phase::Running { .. });
     if state.stops_when_told && is_running && matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
         actions.push(Action::SuspendSelf(Signal::STOP));
+    }
+}
+
+/// As catatonit -P and the pause image of Kubernetes have it: at once, since what runs in the namespace is others'.
+fn on_signal_in_pause(state: &State, delivery: Delivery, actions: &mut Vec<Action>) {
+    if matches!(delivery.signal, Signal::TERM | Signal::INT) {
+        actions.push(Action::Say(Report::PauseEnded { delivery, orphans: state.reaped.orphans }));
+        actions.push(Action::EndPause);
     }
 }
 
@@ -331,6 +362,9 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
             let target = if state.group { Target::Group(*pid) } else { Target::Command(*pid) };
             actions.push(Action::Forward { target, signal, delivery });
             state.forwarded.insert(signal);
+            if is_stop_request {
+                state.asked_with.insert(signal);
+            }
             // A stopped process takes no signal but these two; a shell's kill builtin continues its stopped job too.
             if is_stop_request && *standing != Standing::Up {
                 actions.push(Action::Continue(*pid));
@@ -347,6 +381,8 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
                 actions.push(Action::SignalLeftovers(Signal::CONT));
             }
         }
+        // There is nobody to forward to.
+        Phase::Paused => {}
     }
 }
 
@@ -361,27 +397,42 @@ fn on_unreaped(state: &mut State, pid: i32, actions: &mut Vec<Action>) {
     }
 }
 
-fn on_death(state: &mut State, pid: i32, death: Death, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Running { pid: command, since, .. } = state.phase else { return };
+fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Duration, actions: &mut Vec<Action>) {
+    let (command, since) = match state.phase {
+        Phase::Running { pid, since, .. } => (pid, since),
+        Phase::Ended { leftovers, .. } => return count_reaped(state, death, leftovers == Leftovers::Asked),
+        Phase::Paused => return count_reaped(state, death, false),
+    };
     if command != pid {
-        return;
+        return count_reaped(state, death, false);
     }
     let ran = now.saturating_sub(since);
-    actions.push(Action::Say(Report::CommandEnded { pid, death, ran, cause: cause_of(state, death, now) }));
+    let end = CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills };
+    actions.push(Action::Say(Report::CommandEnded(end)));
     // From here on Ctrl-C is for foster, whose leftovers may take their time.
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
     // A stop request that was held has got what it asked for.
     state.held = None;
-    state.phase = Phase::Ended { death, leftovers: Leftovers::Unseen };
+    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen };
+}
+
+fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
+    let reaped = &mut state.reaped;
+    let count = match death {
+        Death::Killed { signal: Signal::KILL, .. } if state.killing.is_some() => &mut reaped.killed,
+        _ if was_asked => &mut reaped.stopped,
+        _ => &mut reaped.orphans,
+    };
+    *count = count.saturating_add(1);
 }
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Ended { death, leftovers } = &mut state.phase else { return };
+    let Phase::Ended { end, leftovers } = &mut state.phase else { return };
     if !children_left || state.at_end != AtEnd::StopLeftovers {
-        let death = *death;
-        actions.push(Action::End(state.outcome(death)));
+        let end = *end;
+        actions.push(Action::End(summary(state, end)));
         return;
     }
     if *leftovers != Leftovers::Unseen {
@@ -416,7 +467,7 @@ fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     if let Some(killing) = &mut state.killing {
         if killing.again_at <= now {
             if now.saturating_sub(killing.since) >= GIVE_UP_AFTER {
-                give_up(state, actions);
+                give_up(state, now, actions);
                 return;
             }
             killing.again_at = now.saturating_add(KILL_AGAIN_AFTER);
@@ -446,19 +497,30 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
-    if let Phase::Ended { death, leftovers: Leftovers::Asked } = state.phase {
-        actions.push(Action::End(state.outcome(death)));
+    if let Phase::Ended { end, leftovers: Leftovers::Asked } = state.phase {
+        actions.push(Action::End(summary(state, end)));
     }
 }
 
 /// As PID 1, foster's end is theirs too: the kernel sees to it.
-fn give_up(state: &State, actions: &mut Vec<Action>) {
-    let death = match state.phase {
-        Phase::Ended { death, .. } => death,
-        Phase::Running { .. } => Death::Killed { signal: Signal::KILL, core_dumped: false },
+fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
+    let end = match state.phase {
+        // A pause kills nobody.
+        Phase::Paused => return,
+        Phase::Ended { end, .. } => end,
+        Phase::Running { pid, since, .. } => {
+            let death = Death::Killed { signal: Signal::KILL, core_dumped: false };
+            let ran = now.saturating_sub(since);
+            CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills: 0 }
+        }
     };
     actions.push(Action::NameLeftovers(Roll::GivenUp));
-    actions.push(Action::End(state.outcome(death)));
+    actions.push(Action::End(summary(state, end)));
+}
+
+fn summary(state: &State, end: CommandEnd) -> Summary {
+    let outcome = state.outcome(end.death);
+    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -527,8 +589,15 @@ impl State {
         matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
     }
 
+    /// What foster makes of the command's death. With `-e stop`, an end by the signal that asked for it is a success; so is
+    /// the exit code that a shell or a JVM makes of that signal after catching it, since both look the same from outside.
     fn outcome(&self, death: Death) -> Outcome {
-        Outcome::of(death, &self.ok_codes, self.ends_by_code)
+        let by_request = Signal::new(i32::from(death.code()).saturating_sub(128))
+            .is_some_and(|signal| self.asked_with.contains(signal));
+        match self.ok_stop && by_request {
+            true => Outcome::Code(0),
+            false => Outcome::of(death, &self.ok_codes, self.ends_by_code),
+        }
     }
 }
 
@@ -590,12 +659,20 @@ mod tests {
     }
 
     fn died(pid: i32, death: Death) -> Event {
-        Event::Died { pid, death }
+        Event::Died { pid, death, oom_kills: 0 }
+    }
+
+    /// foster's outcome, if all that it does is end.
+    fn only_end(actions: Vec<Action>) -> Option<Outcome> {
+        match actions[..] {
+            [Action::End(summary)] => Some(summary.outcome),
+            _ => None,
+        }
     }
 
     fn cause(actions: &[Action]) -> Cause {
         let ended = actions.iter().find_map(|action| match action {
-            Action::Say(Report::CommandEnded { cause, .. }) => Some(*cause),
+            Action::Say(Report::CommandEnded(end)) => Some(end.cause),
             _ => None,
         });
         ended.expect("the command's end is reported")
@@ -651,8 +728,8 @@ mod tests {
         let mut state = state(&Config::default(), true, false);
         assert_eq!(steps(&mut state, &[died(99, Death::Exited(23)), Event::Drained { children_left: false }]), []);
         let ended = steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(100, killed(Signal::KILL))]);
-        assert!(matches!(ended[..], [Action::Say(Report::CommandEnded { pid: COMMAND, .. })]), "{ended:?}");
-        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
+        assert!(matches!(ended[..], [Action::Say(Report::CommandEnded(CommandEnd { pid: COMMAND, .. }))]), "{ended:?}");
+        assert_eq!(only_end(steps(&mut state, &[Event::Drained { children_left: false }])), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -692,7 +769,7 @@ mod tests {
     fn a_second_process_with_the_commands_old_pid_is_an_orphan() {
         let mut state = state(&Config::default(), true, false);
         steps(&mut state, &[died(COMMAND, Death::Exited(4)), died(COMMAND, Death::Exited(5))]);
-        assert_eq!(steps(&mut state, &[Event::Drained { children_left: false }]), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(steps(&mut state, &[Event::Drained { children_left: false }])), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -763,7 +840,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 4, Event::Deadline), [roll]);
         assert_eq!(state.deadline(), Some(at(13)));
         assert_eq!(at_time(&mut state, 13, Event::Deadline), KILLED);
-        assert_eq!(at_time(&mut state, 13, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(at_time(&mut state, 13, NONE_LEFT)), Some(Outcome::Code(4)));
     }
 
     #[test]
@@ -775,7 +852,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
         assert_eq!(at_time(&mut state, 4, Event::Deadline), [Action::NameLeftovers(Roll::Awaited(None))]);
         assert_eq!(state.deadline(), None);
-        assert_eq!(at_time(&mut state, 999, NONE_LEFT), [Action::End(Outcome::Code(143))]);
+        assert_eq!(only_end(at_time(&mut state, 999, NONE_LEFT)), Some(Outcome::Code(143)));
     }
 
     #[test]
@@ -803,7 +880,7 @@ mod tests {
         let asked = Cause::StopRequest { signal: Signal::TERM, sender: OTHER, took: at(5) };
         assert_eq!(cause(&ended), asked, "no incident");
         assert_eq!(at_time(&mut state, 15, LEFT), [], "they have been killed already");
-        assert_eq!(at_time(&mut state, 16, NONE_LEFT), [Action::End(Outcome::Signal(Signal::KILL))]);
+        assert_eq!(only_end(at_time(&mut state, 16, NONE_LEFT)), Some(Outcome::Signal(Signal::KILL)));
     }
 
     #[test]
@@ -822,7 +899,7 @@ mod tests {
         for config in [Config::default(), Config { wait: true, grace: Some(at(5)), ..Config::default() }] {
             let mut state = state(&config, true, false);
             at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
-            assert_eq!(at_time(&mut state, 3, NONE_LEFT), [Action::End(Outcome::Code(4))]);
+            assert_eq!(only_end(at_time(&mut state, 3, NONE_LEFT)), Some(Outcome::Code(4)));
         }
     }
 
@@ -837,8 +914,10 @@ mod tests {
         let mut actions = Vec::new();
         step(&mut state, Event::Deadline, again, &mut actions);
         assert_eq!(actions, [Action::SignalLeftovers(Signal::KILL)]);
-        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(4))];
-        assert_eq!(at_time(&mut state, 13, Event::Deadline), given_up);
+        let actions = at_time(&mut state, 13, Event::Deadline);
+        let given_up =
+            |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(4), grace_over: true, .. }));
+        assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
     }
 
     #[test]
@@ -847,8 +926,30 @@ mod tests {
         let mut state = state(&config, true, false);
         at_time(&mut state, 3, term());
         at_time(&mut state, 4, Event::Deadline);
-        let given_up = [Action::NameLeftovers(Roll::GivenUp), Action::End(Outcome::Code(137))];
-        assert_eq!(at_time(&mut state, 14, Event::Deadline), given_up);
+        let actions = at_time(&mut state, 14, Event::Deadline);
+        let given_up =
+            |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(137), grace_over: true, .. }));
+        assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
+    }
+
+    #[test]
+    fn what_is_reaped_is_counted_as_what_it_was() {
+        let config = Config { grace: Some(at(5)), ..Config::default() };
+        let mut state = state(&config, true, false);
+        let orphan = |death| died(99, death);
+        at_time(&mut state, 3, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
+        at_time(&mut state, 3, orphan(Death::Exited(0)));
+        at_time(&mut state, 3, LEFT);
+        at_time(&mut state, 4, orphan(killed(Signal::TERM)));
+        at_time(&mut state, 4, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 8, Event::Deadline);
+        at_time(&mut state, 8, orphan(killed(Signal::KILL)));
+        at_time(&mut state, 8, orphan(Death::Exited(1)));
+        let actions = at_time(&mut state, 8, NONE_LEFT);
+        let [Action::End(summary)] = actions[..] else { panic!("{actions:?}") };
+        assert_eq!(summary.reaped, Reaped { orphans: 2, stopped: 3, killed: 1 });
+        assert!(summary.grace_over);
     }
 
     #[test]
@@ -857,7 +958,7 @@ mod tests {
         assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [], "the command is not lost");
         at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut state, 3, LEFT);
-        assert_eq!(at_time(&mut state, 3, Event::LeftoversLost), [Action::End(Outcome::Code(4))]);
+        assert_eq!(only_end(at_time(&mut state, 3, Event::LeftoversLost)), Some(Outcome::Code(4)));
         let mut waiting = self::state(&Config { wait: true, ..Config::default() }, false, false);
         at_time(&mut waiting, 3, died(COMMAND, Death::Exited(4)));
         at_time(&mut waiting, 3, LEFT);
@@ -910,7 +1011,7 @@ mod tests {
         at_time(&mut ended, 3, term());
         at_time(&mut ended, 4, died(COMMAND, Death::Exited(0)));
         assert_eq!(ended.deadline(), None);
-        assert_eq!(at_time(&mut ended, 4, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+        assert_eq!(only_end(at_time(&mut ended, 4, NONE_LEFT)), Some(Outcome::Code(0)));
     }
 
     #[test]
@@ -940,7 +1041,7 @@ mod tests {
         assert_eq!(state.deadline(), Some(at(71)));
         at_time(&mut state, 71, Event::Deadline);
         assert_eq!(at_time(&mut state, 75, Event::Deadline), KILLED);
-        assert_eq!(at_time(&mut state, 75, NONE_LEFT), [Action::End(Outcome::Code(0))]);
+        assert_eq!(only_end(at_time(&mut state, 75, NONE_LEFT)), Some(Outcome::Code(0)));
     }
 
     #[test]
@@ -959,6 +1060,48 @@ mod tests {
         let mut state = state(&config, true, false);
         at_time(&mut state, 3, term());
         assert_eq!(state.deadline(), None);
+    }
+
+    #[test]
+    fn with_ok_stop_only_the_end_by_the_requests_own_signal_is_0() {
+        let mut config = Config { ok_stop: true, grace: Some(at(5)), ..Config::default() };
+        config.rewrites.add("INT:USR1").expect("valid");
+        let usr1 = Signal::new(10).expect("USR1");
+        let int = Event::Signal(delivery(2, OTHER));
+        let hup = Event::Signal(delivery(1, OTHER));
+        for (events, death, expected) in [
+            (vec![term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![term()], Death::Exited(143), Outcome::Code(0)),
+            (vec![term()], Death::Exited(0), Outcome::Code(0)),
+            (vec![int], killed(usr1), Outcome::Code(0)),
+            (vec![int, term()], killed(Signal::TERM), Outcome::Code(0)),
+            (vec![], killed(Signal::TERM), Outcome::Signal(Signal::TERM)),
+            (vec![], Death::Exited(143), Outcome::Code(143)),
+            (vec![term()], Death::Exited(1), Outcome::Code(1)),
+            (vec![term()], Death::Exited(15), Outcome::Code(15)),
+            (vec![term()], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![int], killed(Signal::INT), Outcome::Signal(Signal::INT)),
+            (vec![hup], killed(Signal::HUP), Outcome::Signal(Signal::HUP)),
+            (vec![term(), Event::Deadline], killed(Signal::KILL), Outcome::Signal(Signal::KILL)),
+        ] {
+            let mut state = state(&config, false, false);
+            for event in &events {
+                at_time(&mut state, 3, *event);
+            }
+            at_time(&mut state, 3, died(COMMAND, death));
+            // What arrives after the end has not caused it.
+            at_time(&mut state, 3, term());
+            assert_eq!(only_end(at_time(&mut state, 3, NONE_LEFT)), Some(expected), "{events:?} {death:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_still_held_has_not_ended_the_command() {
+        let config = Config { ok_stop: true, stop_delay: at(5), ..Config::default() };
+        let mut state = state(&config, true, false);
+        at_time(&mut state, 3, term());
+        at_time(&mut state, 4, died(COMMAND, killed(Signal::TERM)));
+        assert_eq!(only_end(at_time(&mut state, 4, NONE_LEFT)), Some(Outcome::Code(143)));
     }
 
     fn stopped(signal: Signal) -> Event {
@@ -1041,6 +1184,30 @@ mod tests {
         assert!(actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
         let actions = steps(&mut state(&Config::default(), false, false), &[died(COMMAND, Death::Exited(0))]);
         assert!(!actions.contains(&Action::TakeTerminal(COMMAND)), "{actions:?}");
+    }
+
+    #[test]
+    fn a_pause_reaps_and_ends_on_sigterm_and_sigint_alone() {
+        for is_pid1 in [true, false] {
+            // Options about a command, which a pod may set for all its containers, change nothing.
+            let mut config = Config { grace: Some(at(5)), stop_delay: at(2), wait: true, ..Config::default() };
+            config.rewrites.add("TERM:0").expect("valid");
+            let mut state = State::paused(&config, is_pid1);
+            for number in (1..=64).filter(|number| ![2, 15].contains(number)) {
+                assert_eq!(steps(&mut state, &[Event::Signal(delivery(number, OTHER))]), [], "signal {number}");
+            }
+            let mine = Event::Signal(delivery(15, Sender::Myself));
+            let events =
+                [died(0, Death::Exited(1)), died(99, killed(Signal::KILL)), LEFT, NONE_LEFT, Event::Deadline, mine];
+            assert_eq!(steps(&mut state, &events), []);
+            assert_eq!(state.deadline(), None);
+            assert!(!state.is_command(0));
+            for number in [2, 15] {
+                let delivery = delivery(number, OTHER);
+                let ended = [Action::Say(Report::PauseEnded { delivery, orphans: 2 }), Action::EndPause];
+                assert_eq!(steps(&mut state.clone(), &[Event::Signal(delivery)]), ended);
+            }
+        }
     }
 
     /// Whatever happens in whatever order, up to a length: foster ends at most once and then says nothing more, names no

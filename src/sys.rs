@@ -414,20 +414,21 @@ const CHILD_STACK_BYTES: usize = 16 * 1024;
 struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
-/// ended, which it does with status 127 if `child` returns. Returns its process ID.
+/// ended, which it does with the status that `child` returns. Returns its process ID.
 ///
 /// As with vfork(2) nothing is copied, whatever `child` writes is seen here, and no signal that foster forwards can come
-/// before the exec, since foster sleeps.
+/// before the exec, since foster sleeps. An emulator that makes a fork of it (qemu-user, linux-user/syscall.c) leaves only
+/// the status to tell what went wrong.
 ///
 /// # Errors
 /// EAGAIN a limit on processes (RLIMIT_NPROC, pids.max), ENOMEM, or EPERM from a seccomp filter (clone(2)).
-pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
-    extern "C" fn run<F: FnMut()>(child: *mut c_void) -> c_int {
+pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
+    extern "C" fn run<F: FnMut() -> u8>(child: *mut c_void) -> c_int {
         // SAFETY: the pointer is to the closure below, which outlives this process's use of it: the parent sleeps.
         let child = unsafe { &mut *child.cast::<F>() };
-        child();
+        let status = child();
         // SAFETY: ends this process alone, without the parent's atexit handlers.
-        unsafe { libc::_exit(127) }
+        unsafe { libc::_exit(c_int::from(status)) }
     }
     let mut stack = ChildStack(MaybeUninit::uninit());
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -490,6 +491,81 @@ fn prctl(option: c_int, value: c_long) -> Result<(), Errno> {
     Errno::result(unsafe { libc::prctl(option, value, 0_i64, 0_i64, 0_i64) }).map(drop)
 }
 
+/// Whom a process runs as: real, effective and saved ids are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// The real, effective and saved ids of this process (getresuid(2)).
+pub fn ids() -> [Ids; 3] {
+    let ([mut ruid, mut euid, mut suid], [mut rgid, mut egid, mut sgid]) = ([0; 3], [0; 3]);
+    // SAFETY: all of them live through the calls, which cannot fail otherwise.
+    unsafe {
+        libc::getresuid(&mut ruid, &mut euid, &mut suid);
+        libc::getresgid(&mut rgid, &mut egid, &mut sgid);
+    }
+    [Ids { uid: ruid, gid: rgid }, Ids { uid: euid, gid: egid }, Ids { uid: suid, gid: sgid }]
+}
+
+/// The supplementary groups of this process (getgroups(2)); none when they cannot be had.
+pub fn groups() -> Vec<u32> {
+    // SAFETY: with a length of 0 nothing is written.
+    let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for so many, and nobody changes them meanwhile.
+    let count = unsafe { libc::getgroups(count.max(0), groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// Becomes another user for good. For the child between fork and exec alone: these are raw system calls, for the C
+/// library's setuid(3) would first see to the threads of a process whose memory is not the child's own.
+///
+/// # Errors
+/// EPERM without CAP_SETUID and CAP_SETGID, and where a user namespace denies setgroups(2); EINVAL for an id that the user
+/// namespace does not map, and for more groups than the kernel takes.
+pub fn become_user(identity: &Identity) -> Result<(), Errno> {
+    let Identity { uid, gid, groups } = identity;
+    // SAFETY: the groups live through the call, which only reads them; the others take numbers. The user last: without its
+    // privileges no group could be changed any more.
+    unsafe {
+        Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
+    }
+    // A sandbox may answer such calls with a success that is none (seccomp(2), SECCOMP_RET_ERRNO with 0).
+    let expected = Ids { uid: *uid, gid: *gid };
+    if ids() == [expected; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether others of the same user may look at this process (PR_GET_DUMPABLE).
+pub fn is_dumpable() -> bool {
+    // SAFETY: this option takes no pointer.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0_i64, 0_i64, 0_i64, 0_i64) };
+    dumpable == 1
+}
+
+/// Lets others of the same user look at this process again (PR_SET_DUMPABLE).
+pub fn make_dumpable() {
+    // It fails for other values only.
+    let _ = prctl(libc::PR_SET_DUMPABLE, 1);
+}
+
 /// This process's ID in its own namespace.
 pub fn pid() -> i32 {
     // SAFETY: takes nothing, cannot fail.
@@ -528,11 +604,13 @@ fn close_listed_descriptors() {
 
 /// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
 ///
-/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call; where the file
-/// does not know it (a terminal, an old kernel), poll(2) says whether there is room.
+/// stderr is shared with others, so O_NONBLOCK is not foster's to set. RWF_NOWAIT is for this one call. Terminals and
+/// FIFOs do not know it, and say through poll(2) only that there is room for something, maybe not for a line, maybe not
+/// any more; opened anew they have flags of foster's own. For everything else poll(2) says whether there is room.
 ///
 /// # Errors
-/// EAGAIN no room, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC full.
+/// EAGAIN no room for all of it, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC
+/// full.
 pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
     // SAFETY: the iovec and the bytes live through the call, which only reads them. Offset -1 (both halves): here.
@@ -540,21 +618,51 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
         libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
     };
     match Errno::result(written) {
-        Ok(_) => return Ok(()),
-        // No room, unknown here, or a file system that would have to wait for its disk.
+        Ok(written) => return all_of(bytes, written),
+        // No room, or not known here.
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
         Err(other) => return Err(other),
+    }
+    if let Some(own) = stderr_opened_anew() {
+        return write(own.as_raw_fd(), bytes);
     }
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one pollfd, no waiting.
     if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & libc::POLLOUT == 0 {
         return Err(Errno::EAGAIN);
     }
-    // SAFETY: the bytes live through the call, which only reads them.
-    Errno::result(unsafe { libc::write(libc::STDERR_FILENO, part.iov_base, part.iov_len) }).map(drop)
+    write(libc::STDERR_FILENO, bytes)
 }
 
-/// Writes a help text to stdout, waiting as long as it takes.
+/// The terminal or pipe that stderr is, opened once more so that a write cannot wait. `None`: it is something else, or may
+/// not be opened, for example by another user than the one who owns it.
+fn stderr_opened_anew() -> Option<OwnedFd> {
+    // SAFETY: all zero is a valid stat.
+    let mut stat: libc::stat = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: stat lives through the call.
+    let known = unsafe { libc::fstat(libc::STDERR_FILENO, &mut stat) } == 0;
+    if !known || !matches!(stat.st_mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFIFO) {
+        return None;
+    }
+    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string.
+    let fd = unsafe { libc::open(c"/proc/self/fd/2".as_ptr(), flags) };
+    // SAFETY: the kernel has just made this descriptor for us.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn write(fd: c_int, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the bytes live through the call, which only reads them.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast::<c_void>(), bytes.len()) };
+    all_of(bytes, Errno::result(written)?.try_into().unwrap_or(0))
+}
+
+/// A line of which only a part went through is lost.
+fn all_of(bytes: &[u8], written: c_long) -> Result<(), Errno> {
+    if usize::try_from(written).is_ok_and(|written| written == bytes.len()) { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// Writes a text that was asked for to stdout, waiting as long as it takes.
 ///
 /// # Errors
 /// Whatever write(2) says: EPIPE, ENOSPC, EBADF.

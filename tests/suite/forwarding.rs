@@ -273,6 +273,38 @@ fn ok_exit_codes_are_reported_as_0() {
     });
 }
 
+#[test]
+fn with_ok_stop_the_end_by_a_stop_request_is_0_and_no_other() {
+    if !namespaces() {
+        return;
+    }
+    const DIES: &str = "echo ready; exec sleep 600";
+    const CATCHES: &str = "trap 'exit 143' TERM; sleep 600 & echo ready; wait";
+    const CASES: &[(&[&str], &str, i32, Option<i32>)] = &[
+        (&["-e", "stop"], DIES, 15, None),
+        (&["-e", "stop"], DIES, 2, None),
+        (&["-e", "stop", "-r", "TERM:USR1"], DIES, 15, None),
+        (&["-e", "stop"], CATCHES, 15, None),
+        (&["-e", "stop"], DIES, 1, Some(1)),
+        (&["-e", "3"], DIES, 15, Some(15)),
+    ];
+    everywhere(|binary, place| {
+        for (options, script, signal, ended_by) in CASES {
+            let foster = options.iter().fold(Foster::new(binary, place), |foster, option| foster.option(option));
+            let run = foster.run(&["bash", "-c", script]);
+            run.expect("ready");
+            run.signal(*signal);
+            let finished = run.finish();
+            match ended_by {
+                Some(signal) => finished.assert_ended_by(place, *signal),
+                None => assert_eq!(finished.end, End::Exited(0), "{options:?} {script} {signal}: {finished:?}"),
+            }
+        }
+        let unasked = Foster::new(binary, place).env("FOSTER_OK_EXIT", "3,stop").run(&["sh", "-c", "exit 143"]);
+        assert_eq!(unasked.finish().end, End::Exited(143), "nobody asked");
+    });
+}
+
 /// The parent of foster dies: foster gets the signal that it asked for, and passes it on.
 #[test]
 fn parent_death_is_passed_on() {

@@ -7,7 +7,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{TryRecvError, channel};
 
 use crate::harness::{
@@ -23,6 +22,7 @@ const SIGTTOU: i32 = 22;
 /// What the workers run. It says on stdout that it is loaded, which is after the worker has its signal handlers.
 const APP: &str = r#"
 import os
+import time
 from urllib.parse import parse_qsl
 
 
@@ -50,6 +50,11 @@ def orphan(exit=None, signal=None):
     return pid
 
 
+def hang():
+    while True:
+        time.sleep(1000)
+
+
 def exists(pid):
     try:
         os.kill(int(pid), 0)
@@ -59,7 +64,7 @@ def exists(pid):
 
 
 def app(environ, start_response):
-    views = {"/": lambda: "hello", "/orphan": orphan, "/exists": exists}
+    views = {"/": lambda: "hello", "/hang": hang, "/orphan": orphan, "/exists": exists}
     body = views[environ["PATH_INFO"]](**dict(parse_qsl(environ["QUERY_STRING"]))).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -80,7 +85,7 @@ const EXITS_3: Orphan = Orphan { query: "exit=3", death: "exited with status 3" 
 const KILLED: Orphan = Orphan { query: "signal=9", death: "was killed by SIGKILL (signal 9), no core dump" };
 
 /// Pythons with a gunicorn: 23.0.0, which has the bug, and the newest, which has not. In CI they must be there.
-fn pythons() -> &'static [PathBuf] {
+pub fn pythons() -> &'static [PathBuf] {
     static FOUND: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
         let venvs = match std::env::var_os("TEST_VENVS") {
             Some(path) if !path.is_empty() => PathBuf::from(path),
@@ -121,17 +126,20 @@ struct Gunicorn {
 impl Gunicorn {
     /// As foster's command.
     fn under(foster: Foster, python: &Path) -> Gunicorn {
-        Gunicorn::start(foster, &[python.as_os_str()], |run| only_child(run.foster_pid()))
+        Gunicorn::under_with(foster, python, &[])
+    }
+
+    fn under_with(foster: Foster, python: &Path, options: &[&str]) -> Gunicorn {
+        Gunicorn::start(foster, &[python.as_os_str()], options, |run| only_child(run.foster_pid()))
     }
 
     /// As PID 1 itself, where foster would be.
     fn alone(python: &Path) -> Gunicorn {
-        Gunicorn::start(Foster::new(python, Place::Pid1), &[], Run::foster_pid)
+        Gunicorn::start(Foster::new(python, Place::Pid1), &[], &[], Run::foster_pid)
     }
 
-    fn start(foster: Foster, python: &[&OsStr], master: impl Fn(&Run) -> i32) -> Gunicorn {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let files = Scratch::new(&format!("gunicorn-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    fn start(foster: Foster, python: &[&OsStr], options: &[&str], master: impl Fn(&Run) -> i32) -> Gunicorn {
+        let files = Scratch::new("gunicorn");
         files.file("app.py", APP.as_bytes(), "644");
         let socket = files.path("sock");
         let bind = format!("unix:{}", socket.display());
@@ -139,7 +147,13 @@ impl Gunicorn {
         let words = ["-m", "gunicorn", "--workers=2", "--graceful-timeout=5", "--log-level=debug", "app:app"];
         let directory = files.path("");
         let more = [OsStr::new("--bind"), bind.as_ref(), "--chdir".as_ref(), directory.as_os_str()];
-        let command: Vec<&OsStr> = python.iter().copied().chain(words.map(OsStr::new)).chain(more).collect();
+        let command: Vec<&OsStr> = python
+            .iter()
+            .copied()
+            .chain(words.map(OsStr::new))
+            .chain(options.iter().map(OsStr::new))
+            .chain(more)
+            .collect();
         // Newer versions put a control socket below the home directory.
         let foster = ["HOME", "XDG_RUNTIME_DIR"].iter().fold(foster, |foster, name| foster.env(name, &directory));
         let run = foster.env("PYTHONDONTWRITEBYTECODE", "1").run(&command);
@@ -202,7 +216,7 @@ impl Gunicorn {
     }
 
     fn says(&self, text: &str) {
-        poll(&format!("gunicorn says {text:?}"), || self.run.stderr().contains(text));
+        self.run.says(text);
     }
 
     /// Ends gunicorn gracefully with the first process of its namespace, and returns all that was on stderr.
@@ -225,7 +239,7 @@ fn next_worker(run: &Run) -> i32 {
 }
 
 /// One HTTP request, which must be answered.
-fn get(socket: &Path, path: &str) -> String {
+pub fn get(socket: &Path, path: &str) -> String {
     let mut stream = UnixStream::connect(socket).expect("gunicorn listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("a request");
@@ -388,5 +402,21 @@ fn sigttin_and_sigttou_to_foster_add_and_remove_a_worker() {
             assert!(gunicorn.worker_pids().is_subset(&three), "none is new");
         });
         gunicorn.stop();
+    });
+}
+
+/// The other alarm that operators ask about: that is gunicorn's own doing, to a worker of its own, and foster has nothing
+/// to add, at any level that tells of deaths.
+#[test]
+fn a_worker_that_hangs_is_gunicorns_to_end() {
+    under_foster(|foster, python| {
+        let gunicorn = Gunicorn::under_with(foster.option("-vv"), python, &["--timeout=1"]);
+        let mut hanging = UnixStream::connect(&gunicorn.socket).expect("gunicorn listens");
+        hanging.write_all(b"GET /hang HTTP/1.0\r\n\r\n").expect("a request");
+        gunicorn.says("[CRITICAL] WORKER TIMEOUT (pid:");
+        let next = next_worker(&gunicorn.run);
+        poll("there are two workers again", || gunicorn.workers().len() == 2 && gunicorn.worker_pids().contains(&next));
+        let stderr = gunicorn.stop();
+        assert!(!stderr.contains("reaped orphan") && !stderr.contains("nobody asked"), "{stderr}");
     });
 }

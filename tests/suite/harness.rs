@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ pub fn everywhere(test: impl Fn(&Path, Place)) {
 }
 
 /// Names the combination when a test panics in it.
-struct Context(String);
+pub struct Context(pub String);
 
 impl Drop for Context {
     fn drop(&mut self) {
@@ -116,6 +117,10 @@ impl Foster {
     pub fn option(mut self, option: impl AsRef<OsStr>) -> Foster {
         self.options.push(option.as_ref().into());
         self
+    }
+
+    pub fn options(self, options: &[&str]) -> Foster {
+        options.iter().fold(self, Foster::option)
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Foster {
@@ -202,10 +207,27 @@ impl Run {
         String::from_utf8_lossy(&self.stderr.lock().expect("not poisoned")).into()
     }
 
+    /// Waits until this is on stderr.
+    pub fn says(&self, text: &str) {
+        let start = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(start.elapsed() < DEADLINE, "{text:?} is not said; stderr: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// foster's PID outside its namespace. Only once the command has said something: before, foster may not be there yet.
     pub fn foster_pid(&self) -> i32 {
         let first = only_child(self.child.id() as i32);
         if self.place == Place::Pid1 { first } else { only_child(first) }
+    }
+
+    /// Runs a second program in foster's namespaces, as `docker exec` does, and waits for its end.
+    pub fn exec<S: AsRef<OsStr>>(&self, program: &Path, args: &[S]) -> Output {
+        let target = self.foster_pid().to_string();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &target, "--user", "--preserve-credentials", "--mount", "--pid", "--"]);
+        plainly(nsenter.arg(program).args(args).env_remove("FOSTER_LOG"))
     }
 
     /// Sends a signal to foster from outside its namespace.
@@ -261,14 +283,6 @@ impl Run {
     /// The lines of stdout before one that is looked for.
     pub fn lines_before(&self, last: &str) -> Vec<String> {
         std::iter::from_fn(|| Some(self.line()).filter(|line| line != last)).collect()
-    }
-
-    /// The next line of stdout, or its end.
-    pub fn line_or_end(&self) -> Option<String> {
-        match self.stdout.recv_timeout(DEADLINE) {
-            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}; stderr: {}", self.stderr()),
-            other => other.ok(),
-        }
     }
 
     /// The next line of stdout, if it is there already.
@@ -374,7 +388,10 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("foster-test-{name}-{}", std::process::id()));
+        // Tests run at the same time, and two of them may choose the same name.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("foster-test-{name}-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory");
         Scratch(path)
     }

@@ -2,13 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod check;
 mod command_line;
+mod completions;
 mod differential;
+mod documents;
 mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
-mod personas;
+mod pause;
+mod programs;
 mod reaping;
 mod spawning;
+mod stopping;
+mod telling;
 mod terminal;
+mod user;

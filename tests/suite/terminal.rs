@@ -15,6 +15,7 @@ use crate::harness::{Scratch, binaries, fixture, namespaces, only_child, poll};
 
 pub const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
+const CTRL_S: &str = "\x13";
 pub const CTRL_Z: &str = "\x1a";
 const CTRL_BACKSLASH: &str = "\x1c";
 pub const PROMPT: &str = "READY> ";
@@ -421,5 +422,24 @@ fn without_any_terminal_it_works_too() {
         shell.expect_status(0);
         shell.line(&format!("{foster} sh -c 'exit 5' <&-"));
         shell.expect_status(5);
+    });
+}
+
+/// Ctrl-S, or a terminal emulator that hangs: whoever writes to it waits, and foster does not.
+#[test]
+fn a_terminal_that_stands_still_does_not_hold_foster() {
+    each(|foster| {
+        let files = Scratch::new("stopped-terminal");
+        let (told, fixture) = (files.path("told"), fixture());
+        let start = ["sh", "-c", "echo up; read _; exec \"$@\"", "sh", foster, "-vvv"];
+        let command = ["sh", "-c", "exec \"$0\" orphans 500 1 together >\"$1\""];
+        let paths = [fixture.to_str().unwrap(), told.to_str().unwrap()];
+        let mut terminal = Terminal::run(&[&start[..], &command, &paths].concat());
+        terminal.expect("up");
+        terminal.keys(CTRL_S);
+        terminal.keys("\n");
+        poll("foster has ended", || terminal.child.try_wait().expect("wait").is_some());
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), "reaped 500 zombies 0\n");
+        assert!(!terminal.screen().contains("foster["), "the terminal stood still: {}", terminal.screen());
     });
 }

@@ -1,0 +1,498 @@
+//! Where foster's words go: a stderr that can neither block nor kill it, as text or as JSON, and the termination log.
+
+use std::ffi::{CStr, OsStr};
+use std::fmt::{self, Display, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Metadata, Record};
+
+use crate::config::{LogConfig, LogFormat};
+use crate::sys;
+
+/// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
+const TARGET: &str = "foster";
+
+/// How foster was told to log; the defaults until then, and for a command line that cannot be read.
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+/// Lines that stderr did not take and that nobody was told of yet.
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+struct Settings {
+    level: LevelFilter,
+    filter: Option<env_filter::Filter>,
+    format: LogFormat,
+}
+
+/// Sets level and format: `-v` wins over FOSTER_LOG, that over the default, warn. Only the first call counts.
+pub fn init(config: &LogConfig) {
+    let filter = config.filter.as_deref().filter(|_| config.verbosity == 0).and_then(|filter| {
+        let mut builder = env_filter::Builder::new();
+        // It parses: the command line was refused otherwise.
+        builder.try_parse(filter).ok().map(env_filter::Builder::build)
+    });
+    let level = match (&filter, config.verbosity) {
+        (Some(filter), _) => filter.filter(),
+        (None, 0) => LevelFilter::Warn,
+        (None, 1) => LevelFilter::Info,
+        (None, 2) => LevelFilter::Debug,
+        (None, _) => LevelFilter::Trace,
+    };
+    let _ = SETTINGS.set(Settings { level, filter, format: config.format });
+}
+
+/// Whether a line of this level will be said: only then is it worth finding out what it would say.
+pub fn says(level: Level) -> bool {
+    let Some(settings) = SETTINGS.get() else { return level <= Level::Warn };
+    let metadata = Metadata::builder().level(level).target(TARGET).build();
+    level <= settings.level && settings.filter.as_ref().is_none_or(|filter| filter.enabled(&metadata))
+}
+
+/// Says one line, if its level is to be said: the message alone as text, with `event` and the members as JSON.
+pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl Fn(&mut Object<'_>)) {
+    if !says(level) || !matches(level, message) {
+        return;
+    }
+    say_lines_lost();
+    if write(level, event, message, members).is_err() {
+        LINES_LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Says how many lines were lost, if any were and stderr takes it now. Also foster's last words.
+pub fn say_lines_lost() {
+    let lost = LINES_LOST.load(Ordering::Relaxed);
+    if lost == 0 {
+        return;
+    }
+    let message = format_args!("lines lost because stderr was full or broken: {lost}");
+    if write(Level::Warn, "lines_lost", message, |object| object.plain("lines_lost", lost)).is_ok() {
+        LINES_LOST.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What FOSTER_LOG says about the words of a line (`warn/SIGTERM`).
+fn matches(level: Level, message: fmt::Arguments<'_>) -> bool {
+    let Some(Settings { filter: Some(filter), .. }) = SETTINGS.get() else { return true };
+    filter.matches(&Record::builder().level(level).target(TARGET).args(message).build())
+}
+
+fn write(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl Fn(&mut Object<'_>)) -> nix::Result<()> {
+    let level = match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    let mut line = Line::new();
+    match SETTINGS.get().map_or(LogFormat::Text, |settings| settings.format) {
+        LogFormat::Text => line.say(format_args!("foster[{}]: {level}: {message}", sys::pid())),
+        LogFormat::Json => line.object(|object| {
+            object.text("time", Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
+            object.text("level", level);
+            object.plain("foster_pid", sys::pid());
+            object.text("event", event);
+            object.long_text("message", message);
+            members(object);
+        }),
+    }
+    sys::write_stderr(line.finish())
+}
+
+/// One line of at most PIPE_BUF bytes, which pipe(7) takes whole or not at all. On the stack: saying something must
+/// work when there is no memory left.
+pub struct Line {
+    bytes: [u8; libc::PIPE_BUF],
+    len: usize,
+    /// Something was cut.
+    is_cut: bool,
+}
+
+/// What a JSON line keeps free for what closes it: `}`, or `}]}` in a list, and the newline.
+const CLOSING: usize = 8;
+
+impl Line {
+    /// An empty line.
+    pub fn new() -> Line {
+        Line { bytes: [0; libc::PIPE_BUF], len: 0, is_cut: false }
+    }
+
+    fn say(&mut self, text: fmt::Arguments<'_>) {
+        // Writing to a Line never fails: what does not fit is cut.
+        let _ = self.write_fmt(text);
+    }
+
+    /// Writes one JSON object. Members that do not fit are left out, so it always parses.
+    pub fn object(&mut self, members: impl FnOnce(&mut Object<'_>)) {
+        let mut object = Object { line: self, is_empty: true };
+        object.open("{");
+        members(&mut object);
+        object.close("}");
+    }
+
+    /// The line with its newline.
+    pub fn finish(&mut self) -> &[u8] {
+        let end = self.len.min(self.bytes.len().saturating_sub(1));
+        if let Some(newline) = self.bytes.get_mut(end) {
+            *newline = b'\n';
+        }
+        self.bytes.get(..=end).unwrap_or_default()
+    }
+
+    fn append(&mut self, text: &str, end: usize) {
+        let room = self.bytes.get_mut(self.len..end).unwrap_or_default();
+        let taken = text.floor_char_boundary(room.len());
+        for (to, from) in room.iter_mut().zip(text.as_bytes().iter().take(taken)) {
+            *to = *from;
+        }
+        self.len = self.len.saturating_add(taken);
+        self.is_cut |= taken < text.len();
+    }
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line::new()
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.append(text, self.bytes.len());
+        Ok(())
+    }
+}
+
+/// A JSON object (RFC 8259) that is being written.
+pub struct Object<'a> {
+    line: &'a mut Line,
+    is_empty: bool,
+}
+
+/// What one value may take of the line, so that a long name does not crowd out the rest.
+const TEXT_BYTES: usize = 256;
+/// The same for the message, of which the other members repeat what counts.
+const LONG_TEXT_BYTES: usize = 1536;
+
+impl Object<'_> {
+    /// A member that is a string.
+    pub fn text(&mut self, key: &str, value: impl Display) {
+        self.member(key, |line| quote(line, &value, TEXT_BYTES));
+    }
+
+    /// A member that is a long string.
+    pub fn long_text(&mut self, key: &str, value: impl Display) {
+        self.member(key, |line| quote(line, &value, LONG_TEXT_BYTES));
+    }
+
+    /// A member that is a number, `true`, `false` or `null`.
+    pub fn plain(&mut self, key: &str, value: impl Display) {
+        self.member(key, |line| put(line, format_args!("{value}")));
+    }
+
+    /// A member that is a time in seconds, exact to the millisecond.
+    pub fn seconds(&mut self, key: &str, value: Duration) {
+        self.plain(key, format_args!("{}.{:03}", value.as_secs(), value.subsec_millis()));
+    }
+
+    /// A member that is a list of objects; those that do not fit are left out.
+    pub fn list<T>(&mut self, key: &str, items: impl Iterator<Item = T>, mut members: impl FnMut(&mut Object<'_>, T)) {
+        self.member(key, |line| {
+            let mut list = Object { line, is_empty: true };
+            list.open("[");
+            for item in items {
+                list.whole(|line| {
+                    let mut object = Object { line, is_empty: true };
+                    object.open("{");
+                    members(&mut object, item);
+                    object.close("}");
+                });
+            }
+            list.close("]");
+        });
+    }
+
+    fn member(&mut self, key: &str, value: impl FnOnce(&mut Line)) {
+        self.whole(|line| {
+            put(line, format_args!("\"{key}\":"));
+            value(line);
+        });
+    }
+
+    /// Writes one part whole or not at all.
+    fn whole(&mut self, write: impl FnOnce(&mut Line)) {
+        let (before, was_cut) = (self.line.len, self.line.is_cut);
+        self.line.is_cut = false;
+        if !self.is_empty {
+            put(self.line, format_args!(","));
+        }
+        write(self.line);
+        match self.line.is_cut {
+            true => self.line.len = before,
+            false => self.is_empty = false,
+        }
+        self.line.is_cut = was_cut;
+    }
+
+    fn open(&mut self, bracket: &str) {
+        put(self.line, format_args!("{bracket}"));
+    }
+
+    /// Has its room: nothing else goes beyond [`CLOSING`] bytes before the end.
+    fn close(&mut self, bracket: &str) {
+        self.line.append(bracket, libc::PIPE_BUF.saturating_sub(1));
+    }
+}
+
+fn put(line: &mut Line, text: fmt::Arguments<'_>) {
+    let _ = Before(line, libc::PIPE_BUF.saturating_sub(CLOSING)).write_fmt(text);
+}
+
+/// Writes up to this place of the line.
+struct Before<'a>(&'a mut Line, usize);
+
+impl fmt::Write for Before<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.append(text, self.1);
+        Ok(())
+    }
+}
+
+/// A JSON string of at most so many bytes between the quotes; what is cut ends with an ellipsis.
+fn quote(line: &mut Line, value: &dyn Display, most: usize) {
+    put(line, format_args!("\""));
+    let mut escaped = Escaped { line, left: most };
+    if write!(escaped, "{value}").is_err() {
+        put(line, format_args!("…"));
+    }
+    put(line, format_args!("\""));
+}
+
+struct Escaped<'a> {
+    line: &'a mut Line,
+    left: usize,
+}
+
+impl fmt::Write for Escaped<'_> {
+    /// An error says that there is no room left, and ends the writing of the value.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let before = self.line.len;
+            match c {
+                '"' | '\\' => put(self.line, format_args!("\\{c}")),
+                '\0'..='\x1f' => put(self.line, format_args!("\\u{:04x}", u32::from(c))),
+                c => put(self.line, format_args!("{c}")),
+            }
+            let Some(left) = self.left.checked_sub(self.line.len.saturating_sub(before)) else {
+                self.line.len = before;
+                return Err(fmt::Error);
+            };
+            self.left = left;
+        }
+        Ok(())
+    }
+}
+
+/// A time as RFC 3339 has it, in UTC, from the time since 1970.
+struct Timestamp(Duration);
+
+impl Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", self.0.subsec_millis())
+    }
+}
+
+/// Year, month and day of so many days after 1970-01-01, month by month.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    // 400 years have 146,097 days, whichever they are.
+    let mut year = (days / 146_097).saturating_mul(400).saturating_add(1970);
+    days %= 146_097;
+    loop {
+        let february = if is_leap(year) { 29 } else { 28 };
+        for (month, length) in (1..).zip([31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+            match days.checked_sub(length) {
+                Some(left) => days = left,
+                None => return (year, month, days.saturating_add(1)),
+            }
+        }
+        year = year.saturating_add(1);
+    }
+}
+
+/// Where the reason of an abnormal end goes (`--termination-log`), for `kubectl describe pod`.
+pub struct TerminationLog(PathBuf);
+
+/// Neither a FIFO without a reader nor a terminal is to hold foster up.
+const AT_ONCE: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
+impl TerminationLog {
+    /// Opens it once, so that an unusable path is known at the start and not when it is needed. Not kept open: it would
+    /// pin a mount. A relative path is the command line's, so foster's working directory must still be the one it had.
+    ///
+    /// # Errors
+    /// Whatever open(2) says.
+    pub fn at(path: &CStr) -> std::io::Result<TerminationLog> {
+        let log = TerminationLog(std::path::absolute(OsStr::from_bytes(path.to_bytes()))?);
+        log.open()?;
+        Ok(log)
+    }
+
+    fn open(&self) -> std::io::Result<File> {
+        OpenOptions::new().append(true).create(true).custom_flags(AT_ONCE).open(&self.0)
+    }
+
+    /// Appends one line. What the application wrote there stays, and a line that it left unfinished is finished.
+    ///
+    /// # Errors
+    /// Whatever open(2) or write(2) says.
+    pub fn append(&self, message: fmt::Arguments<'_>) -> std::io::Result<()> {
+        let mut line = Line::new();
+        let start = if self.ends_within_a_line() { "\n" } else { "" };
+        line.say(format_args!("{start}foster: {message}"));
+        self.open()?.write_all(line.finish())
+    }
+
+    fn ends_within_a_line(&self) -> bool {
+        let last_byte = || {
+            let mut file = OpenOptions::new().read(true).custom_flags(AT_ONCE).open(&self.0)?;
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            std::io::Result::Ok(last)
+        };
+        last_byte().is_ok_and(|last| last != *b"\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proc::OneLine;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_line_is_cut_at_what_a_pipe_takes_whole_and_always_ends() {
+        for (text, expected) in [("", 1), ("ab", 3), (&"x".repeat(4095), 4096), (&"x".repeat(9000), 4096)] {
+            let mut line = Line::new();
+            write!(line, "{text}").expect("never fails");
+            write!(line, "").expect("never fails");
+            assert_eq!(line.finish().len(), expected);
+            assert_eq!(line.finish().last(), Some(&b'\n'));
+        }
+        let mut line = Line::new();
+        write!(line, "{}é", "x".repeat(4095)).expect("never fails");
+        assert!(std::str::from_utf8(line.finish()).is_ok(), "cut between characters");
+    }
+
+    /// The line that these members make, as another JSON parser reads it.
+    fn parsed(members: impl FnOnce(&mut Object<'_>)) -> Value {
+        let mut line = Line::new();
+        line.object(members);
+        let text = std::str::from_utf8(line.finish()).expect("UTF-8");
+        assert!(text.len() <= libc::PIPE_BUF && text.ends_with("}\n"), "{text}");
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn members_are_what_they_were() {
+        let value = parsed(|object| {
+            object.text("name", "a \"b\" \\ c\n\u{1}é");
+            object.plain("count", 12);
+            object.plain("flag", true);
+            object.seconds("age_s", Duration::from_millis(1_005));
+            object.list("items", [1, 2].into_iter(), |object, item| object.plain("pid", item));
+            object.list("none", [0; 0].into_iter(), |object, item| object.plain("pid", item));
+        });
+        let expected = serde_json::json!({
+            "name": "a \"b\" \\ c\n\u{1}é", "count": 12, "flag": true, "age_s": 1.005,
+            "items": [{"pid": 1}, {"pid": 2}], "none": []
+        });
+        assert_eq!(value, expected);
+        assert_eq!(parsed(|_| {}), serde_json::json!({}));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_or_cut_and_the_rest_is_there() {
+        let long = "\"".repeat(9000);
+        let value = parsed(|object| {
+            object.long_text("message", &long);
+            for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] {
+                object.text(key, &long);
+            }
+            object.plain("last", 1);
+        });
+        assert_eq!(value["message"].as_str().map(str::len), Some(LONG_TEXT_BYTES / 2 + "…".len()));
+        assert_eq!(value["a"], format!("{}…", "\"".repeat(TEXT_BYTES / 2)));
+        assert_eq!((value.get("k"), value.get("last")), (None, Some(&Value::from(1))), "{value}");
+        let list = parsed(|object| {
+            object.list("items", 0..9000, |object, item| object.plain("pid", item));
+        });
+        assert!(list["items"].as_array().is_some_and(|items| items.len() > 200), "{list}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_always_parses(
+            names in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..400), 0..60),
+            message in proptest::collection::vec(any::<u8>(), 0..5000),
+        ) {
+            parsed(|object| {
+                object.long_text("message", OneLine(&message));
+                for name in &names {
+                    object.text("name", OneLine(name));
+                }
+                object.list("items", names.iter(), |object, name| object.text("name", OneLine(name)));
+            });
+        }
+
+        #[test]
+        fn a_date_is_what_the_calendar_says(days in 0..3_000_000_u64) {
+            let (year, month, day) = date(days);
+            // Days between two dates by another way: Julian day numbers (Fliegel and Van Flandern).
+            let (y, m, d) = (year as i64, month as i64, day as i64);
+            let julian = (1461 * (y + 4800 + (m - 14) / 12)) / 4 + (367 * (m - 2 - 12 * ((m - 14) / 12))) / 12
+                - (3 * ((y + 4900 + (m - 14) / 12) / 100)) / 4 + d - 32075;
+            prop_assert_eq!(julian - 2_440_588, days as i64);
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_as_rfc_3339_has_it() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00.007Z"),
+            (951_782_400, "2000-02-29T00:00:00.007Z"),
+            (1_795_545_283, "2026-11-24T18:34:43.007Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.007Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.007Z"),
+        ] {
+            let time = Duration::from_secs(seconds).saturating_add(Duration::from_millis(7));
+            assert_eq!(Timestamp(time).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn the_termination_log_keeps_what_is_there_and_starts_a_line() {
+        let path = std::env::temp_dir().join(format!("foster-termination-log-{}", std::process::id()));
+        let name = std::ffi::CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        for (before, after) in [("", "foster: why\n"), ("app\n", "app\nfoster: why\n"), ("app", "app\nfoster: why\n")] {
+            std::fs::write(&path, before).expect("written");
+            TerminationLog::at(&name).expect("opened").append(format_args!("why")).expect("appended");
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), after);
+        }
+        std::fs::remove_file(&path).expect("removed");
+        assert!(TerminationLog::at(c"/nonexistent/log").is_err());
+    }
+}

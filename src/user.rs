@@ -1,0 +1,336 @@
+//! Who the command runs as (`--user`), resolved as gosu and su-exec do it: from the image's own files, with no NSS, which
+//! a static binary cannot have. Pure but for [`lookup`].
+
+use std::ffi::CString;
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+
+use crate::proc::OneLine;
+use crate::sys::{Identity, Ids};
+
+/// What `--user` takes, for error messages.
+pub const ACCEPTED: &str = "USER, USER:GROUP or :GROUP, each a name or an id from 0 to 4294967294";
+
+/// What `--user` was given: at least one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    user: Option<Who>,
+    group: Option<Who>,
+}
+
+/// A user or a group. What consists of digits is an id, whatever names there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    Id(u32),
+    Name(Vec<u8>),
+}
+
+impl Spec {
+    /// Reads `USER`, `USER:GROUP` or `:GROUP`; `None` for nothing at all and for an id out of range.
+    pub fn parse(text: &[u8]) -> Option<Spec> {
+        let mut halves = text.splitn(2, |b| *b == b':');
+        let user = halves.next().unwrap_or_default();
+        let group = halves.next().unwrap_or_default();
+        if user.is_empty() && group.is_empty() {
+            return None;
+        }
+        Some(Spec { user: Who::parse(user)?, group: Who::parse(group)? })
+    }
+}
+
+impl Who {
+    /// The inner `None`: not given.
+    fn parse(text: &[u8]) -> Option<Option<Who>> {
+        match text {
+            b"" => Some(None),
+            digits if digits.iter().all(u8::is_ascii_digit) => id(digits).map(|id| Some(Who::Id(id))),
+            name => Some(Some(Who::Name(name.to_vec()))),
+        }
+    }
+
+    /// Whether a line of /etc/passwd or /etc/group is about this one. Both begin with name, password and id.
+    fn is_meant_by(&self, line: &[u8]) -> bool {
+        match self {
+            Who::Id(sought) => field(line, 2).and_then(id) == Some(*sought),
+            Who::Name(sought) => field(line, 0) == Some(sought),
+        }
+    }
+}
+
+/// As it was given.
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}")?;
+        }
+        match &self.group {
+            Some(group) => write!(f, ":{group}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Id(id) => write!(f, "{id}"),
+            Who::Name(name) => write!(f, "{}", OneLine(name)),
+        }
+    }
+}
+
+/// A user that the command can run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its ids.
+    pub identity: Identity,
+    /// Its entry for the environment, `HOME=` included.
+    pub home: CString,
+}
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
+/// Looks a user up in the files of this file system.
+///
+/// # Errors
+/// One line: who is unknown, or what is wrong with which file.
+pub fn lookup(spec: &Spec, own: Ids) -> Result<User, String> {
+    resolve(spec, own, read(PASSWD)?.as_deref(), read(GROUP)?.as_deref())
+}
+
+/// Larger than any of these files, smaller than what would hurt.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A file that is not there is no error yet: an image from scratch has none, and an id needs none.
+fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_BYTES) => {
+            Err(format!("cannot use {path}: it is larger than {} MiB", MAX_BYTES / 1024 / 1024))
+        }
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {path}: {error}")),
+    }
+}
+
+/// What gosu makes of it (its setup-user.go, and GetExecUser of moby/sys/user): a user brings the group and the home of
+/// its entry. An id without an entry keeps the group that foster has, and its home is `/`; without a user there is only
+/// another group. The supplementary groups are those that list the user, or none when a group was given.
+///
+/// The group itself is among the supplementary groups too, as with initgroups(3), su-exec and Docker; gosu leaves it out,
+/// and then a set-group-ID program would be rid of it.
+fn resolve(spec: &Spec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
+    let user = spec.user.clone().unwrap_or(Who::Id(own.uid));
+    let account = find(PASSWD, passwd, "user", &user, account)?;
+    let account = match (account, &user) {
+        (Some(account), _) => account,
+        (None, Who::Id(uid)) => Account { name: b"", uid: *uid, gid: own.gid, home: b"/" },
+        (None, Who::Name(_)) => return Err(unknown("user", &user, PASSWD, passwd)),
+    };
+    let gid = match &spec.group {
+        None => account.gid,
+        Some(who) => match (find(GROUP, group, "group", who, group_id)?, who) {
+            (Some(gid), _) => gid,
+            (None, Who::Id(gid)) => *gid,
+            (None, Who::Name(_)) => return Err(unknown("group", who, GROUP, group)),
+        },
+    };
+    let mut groups = vec![gid];
+    if spec.group.is_none() && !account.name.is_empty() {
+        let listing = lines(group.unwrap_or_default()).filter(|line| lists(line, account.name));
+        groups.extend(listing.filter_map(group_id).filter(|other| *other != gid));
+    }
+    let home = CString::new([b"HOME=", account.home].concat());
+    let home = home.map_err(|_| format!("{PASSWD}: the home directory of user '{user}' holds a NUL byte"))?;
+    Ok(User { identity: Identity { uid: account.uid, gid, groups }, home })
+}
+
+fn unknown(kind: &str, who: &Who, path: &str, file: Option<&[u8]>) -> String {
+    match file {
+        Some(_) => format!("{kind} '{who}' is unknown: there is no such name in {path}"),
+        None => format!("{kind} '{who}' is unknown: there is no {path}, so only an id can be given"),
+    }
+}
+
+/// The first well-formed line about `who`.
+fn find<'a, T>(
+    path: &str,
+    file: Option<&'a [u8]>,
+    kind: &str,
+    who: &Who,
+    read: impl Fn(&'a [u8]) -> Option<T>,
+) -> Result<Option<T>, String> {
+    let mut meant = lines(file.unwrap_or_default()).filter(|line| who.is_meant_by(line)).peekable();
+    if meant.peek().is_none() {
+        return Ok(None);
+    }
+    let malformed =
+        || format!("the line about {kind} '{who}' in {path} is malformed: an id is missing or out of range");
+    meant.find_map(read).map(Some).ok_or_else(malformed)
+}
+
+/// The lines that say something, as glibc has it: blanks around them, empty lines, comments, and the `+` and `-` of NIS
+/// do not count.
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = file.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !matches!(line.first(), None | Some(b'#' | b'+' | b'-')))
+}
+
+/// `name:password:uid:gid:comment:home:shell` (passwd(5)).
+struct Account<'a> {
+    name: &'a [u8],
+    uid: u32,
+    gid: u32,
+    home: &'a [u8],
+}
+
+/// As with glibc, what follows the ids may be missing.
+fn account(line: &[u8]) -> Option<Account<'_>> {
+    let (uid, gid) = (field(line, 2).and_then(id)?, field(line, 3).and_then(id)?);
+    Some(Account { name: field(line, 0)?, uid, gid, home: field(line, 5).unwrap_or_default() })
+}
+
+/// `name:password:gid:member,member` (group(5)).
+fn group_id(line: &[u8]) -> Option<u32> {
+    field(line, 2).and_then(id)
+}
+
+fn lists(group: &[u8], user: &[u8]) -> bool {
+    field(group, 3).is_some_and(|members| members.split(|b| *b == b',').any(|member| member.trim_ascii() == user))
+}
+
+fn field(line: &[u8], index: usize) -> Option<&[u8]> {
+    line.split(|b| *b == b':').nth(index)
+}
+
+/// 4294967295 is -1, which means "leave it" to setresuid(2).
+fn id(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PASSWD_FILE: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
+        # app:x:1:1::/commented:/bin/sh\n\
+        \n\
+        no colons at all\n\
+        app:x:1000:1000:App:/home/app:/bin/sh\n\
+        app:x:2000:2000::/home/second:/bin/sh\n\
+        \t www:x:33:33::/var/www\r\n\
+        short:x:40:41\n\
+        homeless:x:42:42:::/bin/sh\n\
+        1337:x:1338:1338::/home/digits:/bin/sh\n\
+        bad-uid:x:x1:7::/:/bin/sh\n\
+        bad-gid:x:50:::/:/bin/sh\n\
+        mended:x:-1:60::/:/bin/sh\n\
+        mended:x:60:60::/mended:/bin/sh\n\
+        minus:x:4294967295:0::/:/bin/sh\n\
+        +nis:x:0:0::/:/bin/sh\n\
+        nul:x:70:70::/a\0b:/bin/sh\n\
+        last:x:80:80::/last:/bin/sh";
+    const GROUP_FILE: &[u8] = b"root:x:0:\nweb:x:33:other, app\nextra:x:2001:app,other\nbad:x::app\n\
+        # hidden:x:2002:app\napp:x:1000:app\nweb:x:34:\nends:x:2003:last,app\r\nbad-gid:x:y:\n";
+    const OWN: Ids = Ids { uid: 0, gid: 5 };
+
+    fn resolved(spec: &str) -> Result<(u32, Vec<u32>, String), String> {
+        let spec = Spec::parse(spec.as_bytes()).expect("a spec");
+        let User { identity, home } = resolve(&spec, OWN, Some(PASSWD_FILE), Some(GROUP_FILE))?;
+        assert_eq!(identity.groups.first(), Some(&identity.gid));
+        Ok((identity.uid, identity.groups, home.into_string().expect("text")))
+    }
+
+    #[test]
+    fn a_user_brings_group_groups_and_home_as_with_gosu() {
+        let app_groups = vec![1000, 33, 2001, 2003];
+        for (spec, uid, groups, home) in [
+            ("app", 1000, app_groups.clone(), "/home/app"),
+            ("app:", 1000, app_groups.clone(), "/home/app"),
+            ("1000", 1000, app_groups, "/home/app"),
+            ("app:web", 1000, vec![33], "/home/app"),
+            ("app:34", 1000, vec![34], "/home/app"),
+            ("1000:77", 1000, vec![77], "/home/app"),
+            ("www", 33, vec![33], "/var/www"),
+            ("short", 40, vec![41], ""),
+            ("homeless", 42, vec![42], ""),
+            ("1337", 1337, vec![5], "/"),
+            ("1338", 1338, vec![1338], "/home/digits"),
+            ("4294967294", 4_294_967_294, vec![5], "/"),
+            ("0042", 42, vec![42], ""),
+            ("4711:web", 4711, vec![33], "/"),
+            (":web", 0, vec![33], "/root"),
+            ("root", 0, vec![0], "/root"),
+            ("mended", 60, vec![60], "/mended"),
+            ("last", 80, vec![80, 2003], "/last"),
+        ] {
+            assert_eq!(resolved(spec), Ok((uid, groups, format!("HOME={home}"))), "{spec}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_found_is_named_with_the_file() {
+        for (spec, message) in [
+            ("nobody-here", "user 'nobody-here' is unknown: there is no such name in /etc/passwd"),
+            ("+nis", "user '+nis' is unknown"),
+            ("# app", "user '# app' is unknown"),
+            ("app\n", "user 'app\\n' is unknown"),
+            ("app:nowhere", "group 'nowhere' is unknown: there is no such name in /etc/group"),
+            ("app:web:x", "group 'web:x' is unknown"),
+            ("bad-uid", "the line about user 'bad-uid' in /etc/passwd is malformed: an id is missing or out of range"),
+            ("bad-gid", "the line about user 'bad-gid' in /etc/passwd is malformed"),
+            ("50", "the line about user '50' in /etc/passwd is malformed"),
+            ("minus", "the line about user 'minus' in /etc/passwd is malformed"),
+            ("app:bad", "the line about group 'bad' in /etc/group is malformed"),
+            ("no colons at all", "the line about user 'no colons at all' in /etc/passwd is malformed"),
+            ("nul", "/etc/passwd: the home directory of user 'nul' holds a NUL byte"),
+        ] {
+            let error = resolved(spec).expect_err(spec);
+            assert!(error.starts_with(message), "{spec:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn without_the_files_ids_still_work() {
+        let resolve = |spec: &str| resolve(&Spec::parse(spec.as_bytes()).expect("a spec"), OWN, None, None);
+        let identity = resolve("1000:1001").expect("ids").identity;
+        assert_eq!(identity, Identity { uid: 1000, gid: 1001, groups: vec![1001] });
+        let missing = "user 'app' is unknown: there is no /etc/passwd, so only an id can be given";
+        assert_eq!(resolve("app").expect_err("no file"), missing);
+        let missing = "group 'web' is unknown: there is no /etc/group, so only an id can be given";
+        assert_eq!(resolve("1000:web").expect_err("no file"), missing);
+    }
+
+    #[test]
+    fn nothing_and_ids_out_of_range_are_refused() {
+        for text in ["", ":", "4294967295", "99999999999999999999", "0:4294967295", "4294967296:0"] {
+            assert_eq!(Spec::parse(text.as_bytes()), None, "{text}");
+        }
+        for text in ["app", "app:web", ":web", "0:0", "4294967294", "-1", "+1"] {
+            assert_eq!(Spec::parse(text.as_bytes()).map(|spec| spec.to_string()).as_deref(), Some(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parsers_panic(
+            spec in "[a:0-9x]{0,4}", own in any::<u32>(),
+            passwd in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b':'), Just(b'a'), Just(b'\n'), Just(b'0')], 0..200),
+            group in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b':'), Just(b','), Just(b'\n'), Just(b'0')], 0..200),
+        ) {
+            Spec::parse(&passwd);
+            if let Some(spec) = Spec::parse(spec.as_bytes())
+                && let Ok(user) = resolve(&spec, Ids { uid: own, gid: 0 }, Some(&passwd), Some(&group))
+            {
+                prop_assert!(user.identity.groups.contains(&user.identity.gid));
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! foster called by another init's name.

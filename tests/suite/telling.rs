@@ -1,0 +1,399 @@
+//! An operator who reads only foster's lines knows who asked it to stop, whether a death is a deployment or an incident,
+//! what was lost, and where to look next.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use crate::harness::{End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, poll, skipped};
+
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
+const SIGTERM: i32 = 15;
+
+/// A directory of one test's own: tests run at the same time.
+fn scratch() -> Scratch {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    Scratch::new(&format!("telling-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The one line that has this text.
+fn line_with<'a>(finished: &'a Finished, text: &str) -> &'a str {
+    let lines: Vec<&str> = finished.stderr.lines().filter(|line| line.contains(text)).collect();
+    assert_eq!(lines.len(), 1, "one line with {text:?}: {finished:?}");
+    lines[0]
+}
+
+#[test]
+fn at_the_default_level_a_crash_is_an_error_and_a_requested_stop_is_silent() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let finished = Foster::new(binary, place).run(&["sh", "-c", "ulimit -c 0; kill -SEGV $$"]).finish();
+        finished.assert_ended_by(place, 11);
+        let line = line_with(&finished, "error: command sh (pid ");
+        assert!(line.contains(") was killed by SIGSEGV (signal 11), no core dump, after 0."), "{line}");
+        assert!(line.ends_with(" s; nobody asked for this end: no such signal came through foster"), "{line}");
+
+        let finished = Foster::new(binary, place).run(&["sh", "-c", "kill -TERM $PPID; exec sleep 30"]).finish();
+        finished.assert_ended_by(place, SIGTERM);
+        assert_eq!(finished.stderr, "", "that was asked for");
+    });
+}
+
+#[test]
+fn the_last_line_sums_up() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("-v").fixture(&["orphans", "4", "1", "apart"]);
+        run.expect("reaped 4 zombies 0");
+        let finished = run.finish();
+        let summary = finished.stderr.lines().last().unwrap_or_default();
+        let end = "/fixture exited with status 0; orphans reaped: 4; leftovers stopped: 0, killed: 0; exit code 0";
+        assert!(summary.contains("]: info: finished: command /") && summary.ends_with(end), "{finished:?}");
+
+        let run = Foster::new(binary, place).options(&["-v", "-k1"]).fixture(&["leave", "stubborn", "plain", "setsid"]);
+        let finished = run.finish();
+        let summary = line_with(&finished, "info: finished: ");
+        assert!(summary.ends_with("leftovers stopped: 2, killed: 1; exit code 4"), "{finished:?}");
+
+        let run = Foster::new(binary, place).option("-v").run(&["sh", "-c", "kill -TERM $PPID; exec sleep 30"]);
+        let finished = run.finish();
+        let summary = line_with(&finished, "info: finished: ");
+        let asked = " s after SIGTERM from pid ";
+        assert!(summary.contains(asked) && summary.contains(", uid 0) had asked it to stop; "), "{summary}");
+        let how = if place == Place::Pid1 { "exit code 143" } else { "foster ends by SIGTERM too" };
+        assert!(summary.ends_with(how), "{summary}");
+    });
+}
+
+#[test]
+fn the_termination_log_has_the_reason_of_an_abnormal_end_alone() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let files = scratch();
+        let log = files.path("log");
+        let reason = |options: &[&str], command: &[&str]| {
+            std::fs::write(&log, "the app's own words").unwrap();
+            // Found from the directory that foster was started in, which is / a moment later.
+            let start = ["sh", "-c", "cd \"$0\" && exec \"$@\"", files.path("").to_str().unwrap()].map(str::to_owned);
+            let start: Vec<&str> = start.iter().map(String::as_str).collect();
+            Foster::new(binary, place)
+                .after(&start)
+                .option("--termination-log=log")
+                .options(options)
+                .run(command)
+                .finish();
+            let written = std::fs::read_to_string(&log).unwrap();
+            written.strip_prefix("the app's own words").expect("what was there stays").to_owned()
+        };
+        let because = reason(&[], &["sh", "-c", "kill -KILL $$"]);
+        assert!(
+            because.starts_with("\nfoster: finished: command sh was killed by SIGKILL (signal 9), no core"),
+            "{because}"
+        );
+        assert!(because.contains("; nobody asked for this end") && because.ends_with('\n'), "{because}");
+        assert!(
+            reason(&[], &["sh", "-c", "exit 3"]).starts_with("\nfoster: finished: command sh exited with status 3; ")
+        );
+        let not_run = "\nfoster: cannot run '/nonexistent/app': no such file or directory\n";
+        assert_eq!(reason(&[], &["/nonexistent/app"]), not_run);
+        let program = fixture();
+        let stubborn = reason(&["-k", "0.2"], &[program.to_str().unwrap(), "leave", "stubborn"]);
+        assert!(stubborn.contains("leftovers stopped: 0, killed: 1; exit code 4\n"), "{stubborn}");
+
+        assert_eq!(reason(&[], &["true"]), "");
+        assert_eq!(reason(&["-e3"], &["sh", "-c", "exit 3"]), "");
+        assert_eq!(reason(&[], &["sh", "-c", "kill -TERM $PPID; exec sleep 30"]), "", "a requested stop");
+    });
+}
+
+#[test]
+fn a_termination_log_that_cannot_be_written_is_a_warning() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let files = scratch();
+        let fifo = files.path("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Nobody reads the FIFO: opening it as usual would wait for ever.
+        for (path, why) in
+            [("/nonexistent/log", "No such file or directory"), (fifo.to_str().unwrap(), "No such device or address")]
+        {
+            let run = Foster::new(binary, place).options(&["--termination-log", path]).run(&["sh", "-c", "exit 5"]);
+            let finished = run.finish();
+            assert_eq!(finished.end, End::Exited(5));
+            let line = line_with(&finished, "warning: ");
+            assert!(line.ends_with(&format!("the termination log cannot be written: {why}")), "{line}");
+        }
+    });
+}
+
+/// Every line of stderr as JSON; none may be anything else.
+fn parsed(stderr: &str) -> Vec<Value> {
+    stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+fn event<'a>(lines: &'a [Value], event: &str) -> &'a Value {
+    lines.iter().find(|line| line["event"] == event).unwrap_or_else(|| panic!("no {event} in {lines:?}"))
+}
+
+#[test]
+fn json_lines_parse_whatever_the_names_are() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let files = scratch();
+        let name = std::ffi::OsStr::from_bytes(b"a \"b\"\n\\\xff\t");
+        // An orphan with a name of that kind, a stop request, and an end by it.
+        let script = "#!/bin/sh\n(sh -c 'printf \"q\\\"\\\\\\\\\\n\\377\" >/proc/$$/comm; exit 3' &)\nkill -TERM $PPID; exec sleep 30\n";
+        let path = files.path("x").with_file_name(name);
+        std::fs::rename(files.file("plain", script.as_bytes(), "755"), &path).unwrap();
+        let run =
+            Foster::new(binary, place).options(&["-vvv", "--log-format=json", "--stop-delay=100ms"]).run(&[&path]);
+        let finished = run.finish();
+        finished.assert_ended_by(place, SIGTERM);
+        let lines = parsed(&finished.stderr);
+        let shown = format!("{}/a \"b\"\\n\\\\xff\\t", path.parent().unwrap().display());
+        let orphan = event(&lines, "orphan");
+        assert_eq!((&orphan["name"], &orphan["exit_status"]), (&"q\"\\\\n\\xff".into(), &3.into()), "{orphan}");
+        assert!(orphan["age_s"].is_f64() && orphan["cpu_s"].is_f64() && orphan["max_rss_kib"].is_u64(), "{orphan}");
+        let held = event(&lines, "held");
+        assert_eq!(
+            (&held["sender"], &held["sender_uid"], &held["delay_s"]),
+            (&"process".into(), &0.into(), &0.1.into())
+        );
+        let ended = event(&lines, "command_ended");
+        assert_eq!((&ended["command"], &ended["signal_number"]), (&shown.into(), &SIGTERM.into()), "{ended}");
+        assert_eq!((&ended["cause"], &ended["stop_signal"]), (&"stop_request".into(), &"SIGTERM".into()), "{ended}");
+        let finished = event(&lines, "finished");
+        assert_eq!((&finished["orphans_reaped"], &finished["grace_over"]), (&1.into(), &false.into()), "{finished}");
+        for line in &lines {
+            assert!(line["time"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{line}");
+            assert!(line["level"].is_string() && line["message"].is_string() && line["foster_pid"].is_u64(), "{line}");
+        }
+    });
+}
+
+#[test]
+fn json_is_what_a_refusal_and_a_failed_start_are_too() {
+    for binary in binaries() {
+        let run = |args: &[&str], env: &[(&str, &str)]| {
+            let mut foster = Command::new(&binary);
+            foster.args(args).env_remove("FOSTER_LOG").envs(env.iter().copied());
+            let output = crate::harness::plainly(&mut foster);
+            let [line] = &parsed(&String::from_utf8(output.stderr).unwrap())[..] else { panic!("one line") };
+            (output.status.code(), line.clone())
+        };
+        for (args, env) in [
+            (&["--log-format=json", "--grace=x", "true"][..], &[][..]),
+            (&["--grace=x", "true"], &[("FOSTER_LOG_FORMAT", "json")]),
+        ] {
+            let (code, line) = run(args, env);
+            assert_eq!(
+                (code, &line["event"], &line["level"]),
+                (Some(125), &"refused".into(), &"error".into()),
+                "{line}"
+            );
+        }
+        let (code, line) = run(&["--log-format", "json", "/nonexistent/app"], &[]);
+        assert_eq!(
+            (code, &line["event"], &line["exit_code"]),
+            (Some(127), &"not_started".into(), &127.into()),
+            "{line}"
+        );
+    }
+}
+
+/// A FIFO that is foster's stderr, with room for one page.
+struct SmallPipe {
+    path: PathBuf,
+    reader: File,
+}
+
+impl SmallPipe {
+    #[allow(unsafe_code)]
+    fn new(files: &Scratch) -> SmallPipe {
+        let path = files.path("stderr");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // For reading and writing, so that the open does not wait; nothing is ever written here.
+        let reader = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        // SAFETY: no pointer is passed.
+        assert_eq!(unsafe { libc::fcntl(reader.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) }, 4096);
+        SmallPipe { path, reader }
+    }
+
+    fn read(&mut self) -> String {
+        let mut text = Vec::new();
+        // EAGAIN once it is empty.
+        let _ = self.reader.read_to_end(&mut text);
+        String::from_utf8(text).unwrap()
+    }
+}
+
+#[test]
+fn lines_that_were_lost_are_counted_and_said_later() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let files = scratch();
+        let mut stderr = SmallPipe::new(&files);
+        let start = ["sh", "-c", "exec 2>\"$0\" \"$@\"", stderr.path.to_str().unwrap()];
+        let run = Foster::new(binary, place).after(&start).option("-vvv").fixture(&["delay"]);
+        run.expect("ready");
+        // Far more than the pipe holds; each round is over when its orphans are reaped.
+        for _ in 0..20 {
+            run.signal(SIGUSR1);
+            run.expect("reaped 5 zombies 0");
+        }
+        // What it holds is not the end: a short line may have fitted where a long one had not.
+        let mut said = stderr.read();
+        assert!(said.len() > 3000, "{said}");
+        run.signal(SIGUSR2);
+        assert_eq!(run.finish().end, End::Exited(7));
+        said.push_str(&stderr.read());
+        let lost = said.lines().filter_map(|line| line.split_once("lines lost because stderr was full or broken: "));
+        let lost: usize = lost.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
+        // Each round has five orphans, and a signal that is received and forwarded.
+        assert!(said.lines().count() + lost > 20 * 7 && lost > 50, "{lost} lost: {said}");
+        assert!(said.contains("info: finished: "), "{said}");
+    });
+}
+
+/// A cgroup tree that is none: ordinary files, which foster finds because /proc says so.
+fn fake_cgroup(files: &Scratch, v2: bool) -> (String, PathBuf) {
+    let place = files.path("cg");
+    std::fs::create_dir_all(place.join("app")).unwrap();
+    let (kind, line, counter, content) = match v2 {
+        true => ("cgroup2 cgroup2 rw", "0::/app\n", "memory.events", "low 0\noom 2\noom_kill 2\n"),
+        false => ("cgroup cgroup rw,memory", "4:memory:/app\n", "memory.oom_control", "under_oom 0\noom_kill 2\n"),
+    };
+    let mountinfo = format!("35 24 0:30 / {} rw shared:9 - {kind}\n", place.display());
+    std::fs::write(files.path("mountinfo"), mountinfo).unwrap();
+    std::fs::write(files.path("cgroup"), line).unwrap();
+    let counter = place.join("app").join(counter);
+    std::fs::write(&counter, content).unwrap();
+    let prepare =
+        "mount --bind \"$0/mountinfo\" /proc/$$/mountinfo && mount --bind \"$0/cgroup\" /proc/$$/cgroup && exec \"$@\"";
+    (prepare.to_owned(), counter)
+}
+
+#[test]
+fn an_end_by_sigkill_says_whether_the_oom_killer_was_at_work_meanwhile() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        for v2 in [true, false] {
+            let ended = |count_rises: bool, script: &str| {
+                let files = scratch();
+                let (prepare, counter) = fake_cgroup(&files, v2);
+                let start = ["sh", "-c", &prepare, files.path("").to_str().unwrap()].map(str::to_owned);
+                let start: Vec<&str> = start.iter().map(String::as_str).collect();
+                let count = if count_rises { 5 } else { 2 };
+                // Only foster's sleep for signals is an interruptible one: then it has looked at the count.
+                let foster_sleeps = "until grep -q '^State:.S' /proc/$PPID/status; do :; done";
+                let script = format!("{foster_sleeps}; echo oom_kill {count} >{}; {script}", counter.display());
+                Foster::new(binary, place).after(&start).option("-vv").run(&["sh", "-c", &script]).finish()
+            };
+            let finished = ended(true, "kill -KILL $$");
+            let line = line_with(&finished, "error: command sh");
+            let rose = "; the cgroup's oom_kill count rose by 3 meanwhile: out of memory";
+            assert!(line.contains("was killed by SIGKILL") && line.ends_with(rose), "{line}");
+
+            let finished = ended(true, "exit 137");
+            let line = line_with(&finished, "warning: command sh");
+            assert!(line.contains("exited with status 137") && line.ends_with(rose), "{line}");
+
+            let orphans = format!("exec {} orphans 4 1 apart", fixture().display());
+            let finished = ended(true, &orphans);
+            let orphan = line_with(&finished, "was killed by SIGKILL");
+            assert!(orphan.contains("debug: reaped orphan ") && orphan.ends_with(rose), "{finished:?}");
+            assert_eq!(finished.stderr.matches("oom_kill").count(), 1, "of no other end: {finished:?}");
+
+            let finished = ended(false, "kill -KILL $$");
+            assert!(!finished.stderr.contains("oom"), "just SIGKILL: {finished:?}");
+        }
+    });
+}
+
+/// A cgroup of this test's own with a memory limit, where the machine's root may make one.
+struct MemoryLimit(PathBuf);
+
+impl MemoryLimit {
+    fn new(name: &str) -> Option<MemoryLimit> {
+        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
+        if !is_root {
+            skipped("a real OOM kill needs root; a fake cgroup stands in for it");
+            return None;
+        }
+        let v1 = Path::new("/sys/fs/cgroup/memory");
+        let (parent, limit) = match v1.exists() {
+            true => (v1, "memory.limit_in_bytes"),
+            false => (Path::new("/sys/fs/cgroup"), "memory.max"),
+        };
+        let directory = parent.join(format!("foster-test-{name}-{}", std::process::id()));
+        // v2: the controller may have to be enabled for what is below.
+        let _ = std::fs::write(parent.join("cgroup.subtree_control"), "+memory");
+        let made = std::fs::create_dir(&directory).and_then(|()| std::fs::write(directory.join(limit), "33554432"));
+        assert!(
+            made.is_ok() || std::env::var_os("CI").is_none(),
+            "CI, and no cgroup at {}: {made:?}",
+            directory.display()
+        );
+        if let Err(error) = made {
+            skipped(&format!("no cgroup with a memory limit can be made: {error}"));
+            return None;
+        }
+        // Or memory would go to swap instead of running out; not every kernel has these.
+        let _ = std::fs::write(directory.join("memory.memsw.limit_in_bytes"), "33554432");
+        let _ = std::fs::write(directory.join("memory.swap.max"), "0");
+        Some(MemoryLimit(directory))
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // A process that was killed leaves its cgroup a moment after it was reaped.
+        poll("the cgroup is removed", || std::fs::remove_dir(&self.0).is_ok() || !self.0.exists());
+    }
+}
+
+#[test]
+fn a_real_oom_kill_is_called_one() {
+    if !namespaces() {
+        return;
+    }
+    everywhere(|binary, place| {
+        let Some(limit) = MemoryLimit::new(&format!("{place:?}")) else { return };
+        let procs = limit.0.join("cgroup.procs");
+        let enter = ["sh", "-c", "echo $$ >\"$0\" && exec \"$@\"", procs.to_str().unwrap()];
+        let new = || Foster::new(binary, place).with_machines_users().after(&enter);
+        let finished = new().fixture(&["eat-memory"]).finish();
+        finished.assert_ended_by(place, 9);
+        let line = line_with(&finished, "error: command ");
+        let rose = "nobody asked for this end: no such signal came through foster; \
+                    the cgroup's oom_kill count rose by 1 meanwhile: out of memory";
+        assert!(line.contains("was killed by SIGKILL") && line.ends_with(rose), "{line}");
+
+        let finished = new().option("-vv").fixture(&["orphan-eats-memory"]).finish();
+        assert_eq!(finished.end, End::Exited(0));
+        let line = line_with(&finished, "debug: reaped orphan ");
+        assert!(line.ends_with("; the cgroup's oom_kill count rose by 1 meanwhile: out of memory"), "{line}");
+    });
+}
