@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::cgroup::Controller;
 use crate::config::Config;
-use crate::exit::{Change, Death, Outcome};
+use crate::exit::{Change, Death, OWN_FAILURE, Outcome};
 use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter, Summary};
@@ -37,6 +37,10 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     let reporter = Reporter::new(command, &config.log, termination_log);
     if let Some(errno) = unusable {
         reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
+    }
+    if let Some((call, errno)) = sys::missing_call() {
+        reporter.not_started(&format!("cannot supervise a command, {call} is refused: {}", errno.desc()), OWN_FAILURE);
+        return OWN_FAILURE;
     }
     let is_pid1 = sys::pid() == INIT;
     if !is_pid1 && let Err(errno) = sys::become_subreaper() {
@@ -142,17 +146,16 @@ impl<'a> Foster<'a> {
             return end;
         }
         loop {
-            let no_news = loop {
-                match self.news() {
-                    Ok(event) => self.handle(event),
-                    Err(no_news) => break no_news,
-                };
+            let left = match self.reap() {
+                Some(no_news) => {
+                    self.oom.settle();
+                    if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
+                        return end;
+                    }
+                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()))
+                }
+                None => Some(Duration::ZERO),
             };
-            self.oom.settle();
-            if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
-                return end;
-            }
-            let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
             let end = match sys::wait_for_signal(left) {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
@@ -168,6 +171,18 @@ impl<'a> Foster<'a> {
                 return end;
             }
         }
+    }
+
+    /// Takes the news of the children until there is none; `None`: there is more, but it is time to see to signals and
+    /// deadlines. Those that die faster than they are reaped could otherwise keep a stop request waiting for ever.
+    fn reap(&mut self) -> Option<NoNews> {
+        for _ in 0..BURST {
+            match self.news() {
+                Ok(event) => drop(self.handle(event)),
+                Err(no_news) => return Some(no_news),
+            }
+        }
+        None
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
@@ -188,15 +203,19 @@ impl<'a> Foster<'a> {
     /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
     fn reap_described(&mut self) -> Result<Reaped, NoNews> {
         loop {
-            let pid = sys::peek_any()?;
-            let stat = proc::stat(pid);
-            // No news any more: it had stopped and was continued meanwhile. Look again.
-            let Some((reaped, usage)) = sys::reap_with_usage(pid) else { continue };
+            let peeked = sys::peek_any()?;
+            let stat = peeked.and_then(proc::stat);
+            let (reaped, usage) = match sys::reap_with_usage(peeked) {
+                Ok(reaped) => reaped,
+                // No news any more: it had stopped and was continued meanwhile. Look again.
+                Err(_) if peeked.is_some() => continue,
+                Err(no_news) => return Err(no_news),
+            };
             if let Some(Change::Died(death)) = Change::from_status(reaped.status)
-                && !self.state.is_command(pid)
+                && !self.state.is_command(reaped.pid)
             {
                 self.reporter.say(Report::Orphan(Orphan {
-                    pid,
+                    pid: reaped.pid,
                     death,
                     name: stat.map(|stat| stat.name),
                     age: stat.map(|stat| proc::age(stat.start_ticks)),
@@ -375,6 +394,9 @@ impl OomWatch {
     }
 }
 
+/// How many deaths are taken in one go.
+const BURST: u32 = 1024;
+
 /// How often /proc is read for one signal at most, should new descendants turn up. No more, because nothing is reaped
 /// meanwhile, and against a fork bomb /proc only grows; SIGKILL comes again anyway.
 const ROUNDS: u32 = 2;
@@ -382,13 +404,17 @@ const ROUNDS: u32 = 2;
 /// Signals this process and no other that may have got its pid meanwhile: the pidfd is opened first, and then the
 /// process is looked at again. False if it is gone.
 fn signal_process(process: &Stat, signal: Signal) -> bool {
-    match Pidfd::open(process.pid) {
-        Ok(pidfd) => {
-            let is_same = proc::stat(process.pid).is_some_and(|now| now.start_ticks == process.start_ticks);
-            is_same && pidfd.send(signal) != Err(Errno::ESRCH)
-        }
+    let sent = match Pidfd::open(process.pid) {
+        Ok(pidfd) => match proc::stat(process.pid) {
+            Some(now) if now.start_ticks == process.start_ticks => pidfd.send(signal),
+            _ => Err(Errno::ESRCH),
+        },
+        Err(errno) => Err(errno),
+    };
+    match sent {
+        Ok(()) => true,
         Err(Errno::ESRCH) => false,
-        // An old kernel or a sandbox without pidfds.
+        // An old kernel, or a sandbox without pidfds.
         Err(_) => sys::send(process.pid, signal, None) != Err(Errno::ESRCH),
     }
 }

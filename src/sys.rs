@@ -285,43 +285,75 @@ impl NoNews {
 /// # Errors
 /// There is no news.
 pub fn reap_any() -> Result<Reaped, NoNews> {
-    let mut status = 0;
-    // SAFETY: status lives through the call; no usage is asked for.
-    match unsafe { libc::wait4(-1, &mut status, ANY_CHILD, ptr::null_mut()) } {
-        pid @ 1.. => Ok(Reaped { pid, status }),
-        other => Err(NoNews::from(other)),
-    }
+    wait4(-1, ptr::null_mut())
 }
 
-/// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read.
+/// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read. `None`: a
+/// sandbox refuses waitid(2), so nobody can look.
 ///
 /// # Errors
 /// There is no news.
-pub fn peek_any() -> Result<i32, NoNews> {
+pub fn peek_any() -> Result<Option<i32>, NoNews> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
     let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
-    if returned == 0 && pid > 0 { Ok(pid) } else { Err(NoNews::from(returned)) }
+    match returned {
+        0 if pid > 0 => Ok(Some(pid)),
+        -1 if Errno::last() != Errno::ECHILD => Ok(None),
+        other => Err(NoNews::from(other)),
+    }
 }
 
-/// Reaps this child, with what it used; `None` if it has no news (any more).
-pub fn reap_with_usage(pid: i32) -> Option<(Reaped, Usage)> {
-    let mut status = 0;
+/// Reaps this child, or any, with what it used.
+///
+/// # Errors
+/// There is no news of it (any more).
+pub fn reap_with_usage(pid: Option<i32>) -> Result<(Reaped, Usage), NoNews> {
     // SAFETY: all zero is a valid rusage.
     let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: status and usage live through the call.
-    let reaped = unsafe { libc::wait4(pid, &mut status, ANY_CHILD, &mut usage) };
-    if reaped <= 0 {
-        return None;
-    }
+    let reaped = wait4(pid.unwrap_or(-1), &raw mut usage)?;
     let time = |t: libc::timeval| {
         Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))
             .saturating_add(Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0)))
     };
     let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
-    Some((Reaped { pid: reaped, status }, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+    Ok((reaped, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+}
+
+/// `usage` is null or outlives the call.
+fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Reaped, NoNews> {
+    let mut status = 0;
+    loop {
+        // SAFETY: status lives through the call, and so does usage, as every caller here sees to.
+        match unsafe { libc::wait4(pid, &mut status, ANY_CHILD, usage) } {
+            pid @ 1.. => return Ok(Reaped { pid, status }),
+            // Not to be expected of a call that does not wait. Taken for "no news" it would lose a death.
+            -1 if Errno::last() == Errno::EINTR => {}
+            other => return Err(NoNews::from(other)),
+        }
+    }
+}
+
+/// A call that foster cannot be an init without, if a sandbox refuses it: it would wait in vain or for ever.
+pub fn missing_call() -> Option<(&'static str, Errno)> {
+    let (nothing, at_once) = (SignalSet::default(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let no_info = ptr::null_mut::<SigInfo>();
+    // SAFETY: mask and timeout live through the call; no siginfo is asked for.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const nothing.0, no_info, &raw const at_once, MASK_BYTES);
+    }
+    match Errno::last() {
+        Errno::EAGAIN | Errno::EINTR => {}
+        refused => return Some(("rt_sigtimedwait(2)", refused)),
+    }
+    // Nobody is a child of itself. SAFETY: neither status nor usage is asked for.
+    unsafe { libc::wait4(pid(), ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
+    match Errno::last() {
+        Errno::ECHILD | Errno::EINTR => None,
+        refused => Some(("wait4(2)", refused)),
+    }
 }
 
 /// Waits for this child's death and forgets it.
