@@ -21,17 +21,18 @@ demo: build
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) build
+test: check packages $(VENVS) target/servers build
 	cargo build --release --target $(GNU)
+	cargo build --example fixture
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
-	    cargo test --no-fail-fast
+	    TEST_SERVERS=$(CURDIR)/target/servers cargo test --no-fail-fast
 
 check:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
 # What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
-PACKAGES := util-linux python3-venv tini dumb-init catatonit gosu
+PACKAGES := util-linux python3-venv tini dumb-init catatonit gosu mandoc zsh fish
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
 
@@ -41,3 +42,14 @@ target/venv/gunicorn-%:
 	rm -rf $@.new && python3 -m venv $@.new
 	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)
 	mv $@.new $@
+
+# Debian's servers, unpacked and not installed: so none of them is started, now or at the next boot, and the machine stays
+# as it was. What is installed already is not fetched, and is run from where it is.
+SERVERS := nginx postgresql redis-server
+target/servers:
+	rm -rf $@.new && mkdir -p $@.new/debs
+	$(SUDO) apt-get update -qq
+	cd $@.new/debs && set -o pipefail && apt-get install --simulate --no-install-recommends $(SERVERS) | \
+	    awk '/^Inst/ { print $$2 }' | xargs -r apt-get download -qq -o APT::Sandbox::User=root
+	find $@.new/debs -name '*.deb' | xargs -r -I{} dpkg -x {} $@.new
+	rm -r $@.new/debs && mv $@.new $@

@@ -136,7 +136,7 @@ pub fn judge(seen: Seen, limits: Limits) -> Verdict {
     let Seen { mut parents, pids } = seen;
     parents.sort_by_key(|parent| Reverse(parent.zombies));
     let zombies = parents.iter().fold(0_u64, |sum, parent| sum.saturating_add(parent.zombies));
-    let pids = pids.into_iter().max_by_key(Use::permille);
+    let pids = pids.into_iter().max_by_key(|pids| (pids.permille(), pids.limit.map(Reverse)));
     Verdict { limits, zombies, parents, pids }
 }
 
@@ -320,6 +320,7 @@ mod tests {
         assert_eq!(pick(&[pids(50, Some(1000)), full]), Some(full));
         assert_eq!(pick(&[full, pids(950, Some(1000))]), Some(pids(950, Some(1000))));
         assert_eq!(pick(&[pids(50, Some(1000)), unlimited]), Some(pids(50, Some(1000))));
+        assert_eq!(pick(&[pids(1, Some(4000)), pids(1, Some(5000))]), Some(pids(1, Some(4000))), "both are 0.1%");
         assert_eq!(verdict(&[], &[unlimited], "pids=0%").code(), 0);
         assert_eq!(verdict(&[], &[pids(1, Some(0))], "pids=99%").code(), 1);
     }

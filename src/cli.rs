@@ -1,6 +1,8 @@
 //! The command line and the environment, to a [`Config`] or to a text to print. Pure: no system call, no printing.
 //!
 //! [`OPTIONS`] is the one table: the parser, the names of the environment variables and the help text all come from it.
+//! A [`Persona`], which is what foster is when it is called by the name of another init, has a table of that init's words
+//! for the same options.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
@@ -10,9 +12,14 @@ use lexopt::Arg;
 
 use crate::check::{LIMITS, Limits};
 use crate::config::{Config, DURATION, LogConfig, LogFormat, parse_duration};
+use crate::exit::ExitCodes;
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
 use crate::user;
+
+mod catatonit;
+mod dumb_init;
+mod tini;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +50,8 @@ enum Id {
     TerminationLog,
     LogFormat,
     Verbose,
+    /// Some personas': one word for `-vv`.
+    Debug,
     Check,
     License,
     Version,
@@ -64,20 +73,25 @@ enum Env {
     Count,
 }
 
-struct Opt {
+/// One option.
+pub struct Opt {
     id: Id,
     /// `None`: the long form alone.
-    short: Option<char>,
-    long: &'static str,
+    pub short: Option<char>,
+    /// Empty in a persona that has the short form alone.
+    pub long: &'static str,
     /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
-    value: Option<(&'static str, &'static str)>,
+    pub value: Option<(&'static str, &'static str)>,
     env: Env,
-    help: &'static str,
+    /// What it does, in a line.
+    pub help: &'static str,
 }
 
+const CODE: &str = "a code from 0 to 255";
 const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
 
-const OPTIONS: &[Opt] = &[
+/// foster's own options: what the parser, the help text, the man page and the completions of the shells all go by.
+pub const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,
         short: Some('g'),
@@ -237,22 +251,91 @@ const OPTIONS: &[Opt] = &[
 /// FOSTER_LOG is no option's: it is a filter, `-v` is a level.
 const LOG_VARIABLE: &str = "FOSTER_LOG";
 
-impl Opt {
-    fn by_short(c: char) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.short == Some(c))
+/// What foster is when it is called by the name of another init: that init's words and ways.
+pub struct Persona {
+    /// What it is called by, the peer's own name first.
+    names: &'static [&'static str],
+    options: &'static [Opt],
+    /// The peer reads its options with getopt_long(3), where an unambiguous beginning of a long option stands for it.
+    abbreviates: bool,
+    /// What `--version` says.
+    version: &'static str,
+    /// The peer's exit codes for failures.
+    pub codes: ExitCodes,
+    /// What one of the peer's own environment variables asks for, if it is one.
+    variable: fn(&[u8], &[u8]) -> Option<Wish>,
+    /// Takes on the peer's ways where nothing else was asked for.
+    adapt: fn(&mut Config, &Given),
+}
+
+/// What a peer's environment variable asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// What this option does.
+    Option(Id),
+    /// Errors only.
+    Quiet,
+    /// As many `-v`.
+    Verbosity(u8),
+}
+
+/// `-vv`.
+const DEBUG: u8 = 2;
+
+const PERSONAS: [&Persona; 3] = [&tini::PERSONA, &dumb_init::PERSONA, &catatonit::PERSONA];
+
+impl Persona {
+    /// The persona for what foster was called by, `argv[0]`, of which the last component counts.
+    pub fn called(name: &CStr) -> Option<&'static Persona> {
+        let name = name.to_bytes().rsplit(|b| *b == b'/').next()?;
+        PERSONAS.into_iter().find(|persona| persona.names.iter().any(|known| known.as_bytes() == name))
     }
 
-    fn by_long(name: &str) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.long == name)
+    fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+}
+
+impl Opt {
+    /// An option of a persona's that takes no value.
+    const fn flag(id: Id, short: char, long: &'static str, help: &'static str) -> Opt {
+        Opt { id, short: Some(short), long, value: None, env: Env::None, help }
+    }
+
+    /// An option of a persona's with a value.
+    const fn valued(
+        id: Id,
+        short: char,
+        long: &'static str,
+        value: (&'static str, &'static str),
+        help: &'static str,
+    ) -> Opt {
+        Opt { id, short: Some(short), long, value: Some(value), env: Env::None, help }
+    }
+
+    fn by_short(persona: Option<&Persona>, c: char) -> Option<&'static Opt> {
+        persona.map_or(OPTIONS, |persona| persona.options).iter().find(|opt| opt.short == Some(c))
+    }
+
+    fn by_long(persona: Option<&Persona>, name: &str) -> Option<&'static Opt> {
+        let options = persona.map_or(OPTIONS, |persona| persona.options);
+        if let Some(exact) = options.iter().find(|opt| opt.long == name && !name.is_empty()) {
+            return Some(exact);
+        }
+        let abbreviates = persona.is_some_and(|persona| persona.abbreviates);
+        let mut meant = options.iter().filter(|opt| abbreviates && !opt.long.is_empty() && opt.long.starts_with(name));
+        meant.next().filter(|_| meant.next().is_none())
     }
 
     /// `--warn-on-reap` is FOSTER_WARN_ON_REAP.
     fn by_variable(name: &[u8]) -> Option<&'static Opt> {
-        OPTIONS.iter().find(|opt| opt.env != Env::None && opt.variable().as_bytes() == name)
+        OPTIONS.iter().find(|opt| opt.variable().is_some_and(|variable| variable.as_bytes() == name))
     }
 
-    fn variable(&self) -> String {
-        format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase())
+    /// The variable in the environment that does what the option does.
+    pub fn variable(&self) -> Option<String> {
+        let name = || format!("FOSTER_{}", self.long.replace('-', "_").to_ascii_uppercase());
+        (self.env != Env::None).then(name)
     }
 }
 
@@ -261,7 +344,7 @@ impl Opt {
 ///
 /// # Errors
 /// One line that names the option or variable, the value, and what is accepted.
-pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'a>, String> {
+pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'a>, String> {
     let mut line = CommandLine::default();
     let mut warnings = Vec::new();
     let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
@@ -274,13 +357,18 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
                 command = args.get(args.len().saturating_sub(rest).saturating_sub(1)..).unwrap_or_default();
                 break;
             }
-            Arg::Short(c) => (format!("-{c}"), Opt::by_short(c)),
-            Arg::Long(name) => (format!("--{name}"), Opt::by_long(name)),
+            Arg::Short(c) => (format!("-{c}"), Opt::by_short(persona, c)),
+            Arg::Long(name) => (format!("--{name}"), Opt::by_long(persona, name)),
         };
-        let (name, Some(opt)) = found else { return Err(format!("unknown option '{}'; see foster --help", found.0)) };
+        let (name, Some(opt)) = found else {
+            let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
+            return Err(format!("unknown option '{}'; see {help}", found.0));
+        };
         match opt.id {
-            Id::Help => return Ok(Parsed::Print(help())),
-            Id::Version => return Ok(Parsed::Print(version())),
+            Id::Help => return Ok(Parsed::Print(persona.map_or_else(help, persona_help))),
+            Id::Version => {
+                return Ok(Parsed::Print(persona.map_or_else(version, |persona| persona.version.to_owned())));
+            }
             Id::License => return Ok(Parsed::Print(license())),
             _ => {}
         }
@@ -297,13 +385,13 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
         };
         line.apply(opt, value.as_deref().map(OsStrExt::as_bytes)).map_err(|e| format!("option {name}: {e}"))?;
     }
-    let set_by_flag = std::mem::take(&mut line.given);
+    let set_by_flag = line.given.0.clone();
     for entry in environment {
         let Some((name, value)) = foster_variable(entry.to_bytes()) else { continue };
         if name == LOG_VARIABLE.as_bytes() {
             line.config.log.filter = log_filter(value)?;
         } else if let Some(opt) = Opt::by_variable(name) {
-            if !set_by_flag.contains(&opt.id) {
+            if !set_by_flag.iter().any(|(id, _)| *id == opt.id) {
                 line.apply_variable(opt, value).map_err(|e| format!("variable {}: {e}", OneLine(name)))?;
             }
         } else {
@@ -311,8 +399,12 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
         }
     }
     // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
-    if line.config.log.filter.is_some() && !set_by_flag.contains(&Id::Verbose) {
+    let verbose_by_flag = set_by_flag.iter().any(|(id, _)| matches!(id, Id::Verbose | Id::Debug));
+    if line.config.log.filter.is_some() && !verbose_by_flag {
         line.config.log.verbosity = 0;
+    }
+    if let Some(persona) = persona {
+        line.take_on(persona, environment)?;
     }
     if let Some(grace) = line.config.grace
         && grace <= line.config.stop_delay
@@ -337,7 +429,8 @@ pub fn parse<'a>(args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'
     if line.config.pause {
         check_pause(&line.config)?;
     } else if command.is_empty() {
-        return Err("no command given; usage: foster [OPTIONS] [--] COMMAND [ARG...]".to_owned());
+        let name = persona.map_or("foster", Persona::name);
+        return Err(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
     }
     Ok(Parsed::Run(Box::new(line.config), warnings))
 }
@@ -385,6 +478,10 @@ fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     if !entry.starts_with(b"FOSTER_") {
         return None;
     }
+    name_and_value(entry)
+}
+
+fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = entry.iter().position(|b| *b == b'=')?;
     Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
 }
@@ -417,16 +514,31 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
 #[derive(Default)]
 struct CommandLine<'a> {
     config: Config<'a>,
-    given: Vec<Id>,
+    given: Given,
     /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
     is_check: bool,
     limits: Limits,
 }
 
+/// What was asked for so far, by options and by variables, and whether it was switched on or off.
+#[derive(Default)]
+struct Given(Vec<(Id, bool)>);
+
+impl Given {
+    /// Whether an option was switched on or off; `None`: nobody said anything about it.
+    fn switch(&self, id: Id) -> Option<bool> {
+        self.0.iter().find(|(given, _)| *given == id).map(|(_, on)| *on)
+    }
+
+    fn is_on(&self, id: Id) -> bool {
+        self.switch(id) == Some(true)
+    }
+}
+
 impl CommandLine<'_> {
     /// One option. The error says what is wrong with the value, without the option's name.
     fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
-        self.given.push(opt.id);
+        self.given.0.push((opt.id, true));
         let config = &mut self.config;
         let value = value.unwrap_or_default();
         let bad = || {
@@ -439,6 +551,8 @@ impl CommandLine<'_> {
             Id::Group => config.group = true,
             Id::WarnOnReap => config.log.warn_on_reap = true,
             Id::Verbose => config.log.verbosity = config.log.verbosity.saturating_add(1),
+            Id::Debug => config.log.verbosity = DEBUG,
+            Id::Pause => config.pause = true,
             Id::Rewrite => {
                 let text = text()?;
                 config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
@@ -456,7 +570,6 @@ impl CommandLine<'_> {
                 let text = text()?;
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
             }
-            Id::Pause => config.pause = true,
             Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
             Id::Chdir => {
                 let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
@@ -479,6 +592,25 @@ impl CommandLine<'_> {
         Ok(())
     }
 
+    /// What the peer's variables ask for, where no option of its and no FOSTER_ variable has said otherwise; and its ways.
+    fn take_on(&mut self, persona: &Persona, environment: &[&CStr]) -> Result<(), String> {
+        let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
+        for (name, value) in environment.iter().filter_map(|entry| name_and_value(entry.to_bytes())) {
+            match (persona.variable)(name, value) {
+                Some(Wish::Option(id)) if self.given.switch(id).is_none() => {
+                    if let Some(opt) = OPTIONS.iter().find(|opt| opt.id == id) {
+                        self.apply(opt, None)?;
+                    }
+                }
+                Some(Wish::Quiet) if !level_is_set => self.config.log.filter = Some("error".to_owned()),
+                Some(Wish::Verbosity(verbosity)) if !level_is_set => self.config.log.verbosity = verbosity,
+                _ => {}
+            }
+        }
+        (persona.adapt)(&mut self.config, &self.given);
+        Ok(())
+    }
+
     /// One variable of the environment.
     fn apply_variable(&mut self, opt: &Opt, value: &[u8]) -> Result<(), String> {
         let shown = OneLine(value);
@@ -486,7 +618,11 @@ impl CommandLine<'_> {
             Env::None => Ok(()),
             Env::Flag => match value.to_ascii_lowercase().as_slice() {
                 b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
-                b"0" | b"false" | b"no" | b"off" | b"" => Ok(()),
+                b"" => Ok(()),
+                b"0" | b"false" | b"no" | b"off" => {
+                    self.given.0.push((opt.id, false));
+                    Ok(())
+                }
                 _ => Err(format!("'{shown}' is not accepted; give 1 or 0")),
             },
             Env::Count => {
@@ -507,16 +643,38 @@ impl CommandLine<'_> {
     }
 }
 
-fn help() -> String {
-    let rows = fmt::from_fn(|f| {
-        for opt in OPTIONS {
+fn rows(options: &[Opt]) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        for opt in options {
             let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
-            let variable = if opt.env == Env::None { String::new() } else { format!(" [{}]", opt.variable()) };
-            let short = opt.short.map_or("    ".to_owned(), |short| format!("-{short}, "));
-            writeln!(f, "  {short}{:<24} {}{variable}", format!("--{}{value}", opt.long), opt.help)?;
+            let variable = opt.variable().map_or(String::new(), |variable| format!(" [{variable}]"));
+            let words = match (opt.short, opt.long) {
+                (Some(short), "") => format!("-{short}{value}"),
+                (Some(short), long) => format!("-{short}, --{long}{value}"),
+                (None, long) => format!("    --{long}{value}"),
+            };
+            writeln!(f, "  {words:<28} {}{variable}", opt.help)?;
         }
         Ok(())
-    });
+    })
+}
+
+fn persona_help(persona: &Persona) -> String {
+    let name = persona.name();
+    let rows = rows(persona.options);
+    format!(
+        "foster {} in the place of {name}, whose options it takes and whose ways it has.\n\
+         \n\
+         usage: {name} [OPTIONS] [--] COMMAND [ARG...]\n\
+         \n\
+         {rows}\n\
+         The FOSTER_ variables of foster --help work here too; FOSTER_GRACE=25s also stops what COMMAND leaves behind.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn help() -> String {
+    let rows = rows(OPTIONS);
     format!(
         "foster: a container init. Runs COMMAND, passes signals to it, reaps every orphan, and ends as COMMAND ended.\n\
          \n\
@@ -527,7 +685,7 @@ fn help() -> String {
          FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
          \n\
          --check prints zombies, which parent does not reap them, and pids in use; exit code 0 healthy, 1 over a limit.\n\
-         LIMITS: zombies=N,pids=P%, either or both (zombies=100,pids=90%). FOSTER_CHECK alone does not make a start a probe.\n\
+         LIMITS: zombies=N,pids=P% or one of them (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
          \n\
          Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
          127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"

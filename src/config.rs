@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use crate::exit::OkCodes;
+use crate::exit::{ExitCodes, OkCodes};
 use crate::signal::{Rewrites, Signal};
 use crate::user;
 
@@ -26,10 +26,10 @@ pub struct Config<'a> {
     pub stop_delay: Duration,
     /// Outlive the command until its daemons have ended (`--wait`).
     pub wait: bool,
+    /// Run no command: reap, and end on SIGTERM or SIGINT (`-P`).
+    pub pause: bool,
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
-    /// There is no command, only reaping until SIGTERM or SIGINT (`--pause`).
-    pub pause: bool,
     /// Whom the command is to run as (`--user`).
     pub user: Option<user::Spec>,
     /// The command's working directory (`--chdir`).
@@ -38,6 +38,59 @@ pub struct Config<'a> {
     pub termination_log: Option<CString>,
     /// What is said, and how loudly.
     pub log: LogConfig,
+    /// Where it differs from foster's own, the ways of the peer whose place foster takes.
+    pub ways: Ways,
+}
+
+/// What a persona does otherwise than foster called by its own name, for which these are the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// How the command is set apart from foster.
+    pub apart: Apart,
+    /// Whether orphans come to foster where it is not PID 1.
+    pub orphans: Orphans,
+    /// What happens when the command has ended.
+    pub at_end: AtEnd,
+    /// Stop when SIGTSTP, SIGTTIN or SIGTTOU arrives, instead of when the command stops.
+    pub stops_when_told: bool,
+    /// End with 128+N when signal N ended the command, also where foster could end by that signal.
+    pub ends_by_code: bool,
+    /// The exit codes of failures.
+    pub codes: ExitCodes,
+}
+
+/// How the command is set apart from foster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apart {
+    /// In a process group of its own.
+    #[default]
+    Group,
+    /// In a session of its own, with stdin as its controlling terminal if that is one.
+    Session,
+}
+
+/// Whether orphans come to foster where it is not PID 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// They do: foster is a subreaper.
+    #[default]
+    Adopted,
+    /// They go to another process.
+    Elsewhere,
+    /// They go to another process, and that is worth a warning.
+    ElsewhereWithWarning,
+}
+
+/// What happens when the command has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtEnd {
+    /// What it left behind is stopped, and foster stays until that is done.
+    #[default]
+    StopLeftovers,
+    /// What is left of its process group gets SIGTERM, and foster ends.
+    AskGroup,
+    /// foster ends.
+    Leave,
 }
 
 impl Config<'_> {

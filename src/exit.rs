@@ -11,6 +11,36 @@ pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub const NOT_FOUND: u8 = 127;
 
+/// What foster's exit codes are where it is not the command's end that it reports: its own, or those of the peer whose
+/// place it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitCodes {
+    /// For [`OWN_FAILURE`].
+    pub own_failure: u8,
+    /// For [`NOT_EXECUTABLE`].
+    pub not_executable: u8,
+    /// For [`NOT_FOUND`].
+    pub not_found: u8,
+}
+
+impl Default for ExitCodes {
+    fn default() -> ExitCodes {
+        ExitCodes { own_failure: OWN_FAILURE, not_executable: NOT_EXECUTABLE, not_found: NOT_FOUND }
+    }
+}
+
+impl ExitCodes {
+    /// The code for one of foster's own; any other stays as it is.
+    pub fn of(self, code: u8) -> u8 {
+        match code {
+            OWN_FAILURE => self.own_failure,
+            NOT_EXECUTABLE => self.not_executable,
+            NOT_FOUND => self.not_found,
+            other => other,
+        }
+    }
+}
+
 /// How a process ended.
 ///
 /// Decoded by hand: `nix`'s `WaitStatus` answers EINVAL for a process killed by a real-time signal, after it has been
@@ -108,11 +138,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// What foster makes of the command's death. As PID 1 no signal can end it (signal(7): init gets only those it
-    /// has a handler for), so there it is an exit code always.
-    pub fn of(death: Death, ok: &OkCodes, is_pid1: bool) -> Outcome {
+    /// has a handler for), so there it is `by_code` always.
+    pub fn of(death: Death, ok: &OkCodes, by_code: bool) -> Outcome {
         match death {
             _ if ok.contains(death.code()) => Outcome::Code(0),
-            Death::Killed { signal, .. } if !is_pid1 => Outcome::Signal(signal),
+            Death::Killed { signal, .. } if !by_code => Outcome::Signal(signal),
             _ => Outcome::Code(death.code()),
         }
     }

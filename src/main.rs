@@ -2,15 +2,27 @@
 //! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
 #![no_main]
 
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
+#[allow(unsafe_code, non_snake_case)]
+mod no_unwinder;
+
 use std::ffi::{c_char, c_int};
 
 use foster::check::Limits;
-use foster::cli::{self, Parsed};
+use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Startup};
+use foster::sys::{self, Allocator, Startup};
 use foster::{check, output, report, runtime};
+
+#[global_allocator]
+static MEMORY: Allocator = Allocator { exhausted: no_memory };
+
+fn no_memory() -> ! {
+    report::no_memory();
+    sys::exit(OWN_FAILURE)
+}
 
 /// Called by the C runtime.
 ///
@@ -27,8 +39,9 @@ pub unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int 
 }
 
 fn run(startup: &Startup, mask: SignalSet) -> u8 {
+    let persona = startup.args.first().and_then(|name| Persona::called(name));
     let args = startup.args.get(1..).unwrap_or_default();
-    match cli::parse(args, &startup.environment) {
+    match cli::parse(persona, args, &startup.environment) {
         Ok(Parsed::Run(config, warnings)) => {
             output::init(&config.log);
             warnings.iter().for_each(|warning| report::warning(warning));
@@ -45,7 +58,7 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
         Err(message) => {
             output::init(&LogConfig { format: cli::log_format(args, &startup.environment), ..LogConfig::default() });
             report::refused(&message);
-            OWN_FAILURE
+            persona.map_or(OWN_FAILURE, |persona| persona.codes.own_failure)
         }
     }
 }

@@ -84,6 +84,8 @@ pub enum Report {
         /// How many orphans were reaped.
         orphans: u64,
     },
+    /// A persona whose peer is no subreaper runs as something else than PID 1.
+    OrphansElsewhere,
     /// Something that foster set up for the command could not be had; the command runs all the same.
     Degraded {
         /// What did not work, and what follows from it.
@@ -194,6 +196,7 @@ impl Report {
             Report::ForwardFailed { .. }
             | Report::Degraded { .. }
             | Report::Stopped { .. }
+            | Report::OrphansElsewhere
             | Report::LeftoversUnknown(_) => Level::Warn,
             Report::Received(_) => Level::Trace,
             Report::Orphan(_) if warn_on_reap => Level::Warn,
@@ -232,6 +235,7 @@ impl Report {
             Report::Finished(_) => "finished",
             Report::Paused => "paused",
             Report::PauseEnded { .. } => "pause_ended",
+            Report::OrphansElsewhere => "orphans_elsewhere",
             Report::Degraded { .. } => "degraded",
         }
     }
@@ -245,6 +249,7 @@ impl Report {
                 | Report::Degraded { .. }
                 | Report::Paused
                 | Report::PauseEnded { .. }
+                | Report::OrphansElsewhere
         ) {
             object.text("command", OneLine(command));
         }
@@ -273,7 +278,7 @@ impl Report {
                 object.text("signal", signal);
                 object.plain("continued", continued);
             }
-            Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused => {}
+            Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
             Report::PauseEnded { delivery, orphans } => {
                 delivery_members(object, *delivery);
                 object.plain("orphans_reaped", orphans);
@@ -365,6 +370,9 @@ impl Report {
                     delivery.signal, delivery.sender
                 )
             }
+            Report::OrphansElsewhere => f.write_str(
+                "not PID 1 and no subreaper, so orphans go to another process; -s or FOSTER_SUBREAPER=1 makes it one",
+            ),
             Report::Degraded { what, errno } => write!(f, "{what}: {}", errno.desc()),
         }
     }
@@ -622,6 +630,11 @@ pub fn refused(message: &str) {
 /// Says why a health check (`--check`) could not look.
 pub fn cannot_check(reason: &str) {
     output::say(Level::Error, "cannot_check", format_args!("cannot look: {reason}"), |_| {});
+}
+
+/// Says that foster ends because there is no memory left.
+pub fn no_memory() {
+    output::say_without_memory(Level::Error, "no_memory", format_args!("no memory is left, so foster ends"));
 }
 
 /// Warns about how foster was called.

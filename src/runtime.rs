@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::cgroup::Controller;
-use crate::config::Config;
+use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, OWN_FAILURE, Outcome};
 use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
@@ -16,7 +16,7 @@ use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
-use crate::sys::{self, Disposition, NoNews, Pidfd, Reaped};
+use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
 
 /// PID 1 of its namespace, which the kernel treats apart.
@@ -39,26 +39,33 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
     }
     if let Some((call, errno)) = sys::missing_call() {
-        reporter.not_started(&format!("cannot supervise a command, {call} is refused: {}", errno.desc()), OWN_FAILURE);
-        return OWN_FAILURE;
+        let code = config.ways.codes.of(OWN_FAILURE);
+        reporter.not_started(&format!("cannot supervise a command, {call} is refused: {}", errno.desc()), code);
+        return code;
     }
     let is_pid1 = sys::pid() == INIT;
-    if !is_pid1 && let Err(errno) = sys::become_subreaper() {
-        reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
+    if !is_pid1 {
+        adopt_orphans(config.ways.orphans, &reporter);
     }
     let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
     if config.pause {
         return pause(config, reporter, orphaned);
     }
-    let terminal = Foreground::own();
+    let terminal = match config.ways.apart {
+        Apart::Group => Foreground::own(),
+        Apart::Session => {
+            sys::leave_terminal();
+            None
+        }
+    };
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
         Ok(spawned) => spawned,
         Err(failure) => {
-            reporter.not_started(&failure.message, failure.code);
-            return failure.code;
+            let code = config.ways.codes.of(failure.code);
+            reporter.not_started(&failure.message, code);
+            return code;
         }
     };
-    let has_terminal = terminal.is_some() && spawned.no_terminal.is_none();
     drop(terminal);
     let clock = Instant::now();
     release_what_was_inherited(is_pid1);
@@ -69,7 +76,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         reporter.say(Report::Degraded { what: "the command did not get the terminal", errno });
     }
     reporter.say(Report::Started { pid: spawned.pid });
-    let started = Started { pid: spawned.pid, is_pid1, has_terminal, now: Duration::ZERO };
+    let started = Started { pid: spawned.pid, is_pid1, has_terminal: spawned.has_terminal, now: Duration::ZERO };
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
@@ -80,6 +87,19 @@ fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 
     release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);
     Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Instant::now()).run(orphaned)
+}
+
+/// Has the orphans come to foster where it is not PID 1, or says that they do not.
+fn adopt_orphans(orphans: Orphans, reporter: &Reporter) {
+    match orphans {
+        Orphans::Adopted => {
+            if let Err(errno) = sys::become_subreaper() {
+                reporter.say(Report::Degraded { what: "not a subreaper, so orphans go to another process", errno });
+            }
+        }
+        Orphans::ElsewhereWithWarning if !sys::is_subreaper() => reporter.say(Report::OrphansElsewhere),
+        Orphans::Elsewhere | Orphans::ElsewhereWithWarning => {}
+    }
 }
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
@@ -188,7 +208,8 @@ impl<'a> Foster<'a> {
     /// One child's news. At the default level that is one system call and nothing else.
     fn news(&mut self) -> Result<Event, NoNews> {
         loop {
-            let reaped = if self.reporter.describes_orphans() { self.reap_described()? } else { sys::reap_any()? };
+            let looks_first = self.reporter.describes_orphans() || self.state.asks_group();
+            let reaped = if looks_first { self.reap_looked_at()? } else { sys::reap_any()? };
             match Change::from_status(reaped.status) {
                 Some(Change::Died(death)) => {
                     let oom_kills = self.oom_kills_of_command(reaped.pid, death);
@@ -200,15 +221,22 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
-    fn reap_described(&mut self) -> Result<Reaped, NoNews> {
+    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it, and its group's number may
+    /// be another's.
+    fn reap_looked_at(&mut self) -> Result<Reaped, NoNews> {
         loop {
             let peeked = sys::peek_any()?;
-            let stat = peeked.and_then(proc::stat);
-            let (reaped, usage) = match sys::reap_with_usage(peeked) {
+            if let Some(Peeked { pid, died: true }) = peeked
+                && self.state.asks_group()
+            {
+                self.handle(Event::Unreaped { pid });
+            }
+            let pid = peeked.map(|peeked| peeked.pid);
+            let stat = pid.filter(|_| self.reporter.describes_orphans()).and_then(proc::stat);
+            let (reaped, usage) = match sys::reap_with_usage(pid) {
                 Ok(reaped) => reaped,
                 // No news any more: it had stopped and was continued meanwhile. Look again.
-                Err(_) if peeked.is_some() => continue,
+                Err(_) if pid.is_some() => continue,
                 Err(no_news) => return Err(no_news),
             };
             if let Some(Change::Died(death)) = Change::from_status(reaped.status)
@@ -262,6 +290,8 @@ impl<'a> Foster<'a> {
                 Action::SignalLeftovers(signal) => follow_up = self.signal_leftovers(signal),
                 // ESRCH cannot be, it is unreaped; EPERM: it changed its user, and the roll call has named it.
                 Action::KillCommand(pid) => drop(sys::send(pid, Signal::KILL, None)),
+                // ESRCH cannot be, its leader is unreaped; EPERM: they are another user's.
+                Action::SignalGroup { leader, signal } => drop(sys::send_to_group(leader, signal, None)),
                 // ESRCH: it has just ended.
                 Action::Continue(group) => drop(sys::send_to_group(group, Signal::CONT, None)),
                 Action::HandTerminal(group) => {

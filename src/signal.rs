@@ -183,6 +183,15 @@ impl Rewrites {
         }
     }
 
+    /// Forwards TO for FROM unless something else was said about FROM.
+    pub fn default_to(&mut self, from: Signal, to: Signal) {
+        if let Some(slot) = self.0.get_mut(usize::from(from.0))
+            && *slot == Rewrite::Unchanged
+        {
+            *slot = Rewrite::To(to);
+        }
+    }
+
     /// Adds one `FROM:TO`; a later one for the same FROM wins.
     ///
     /// # Errors

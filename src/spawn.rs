@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, chdir, setpgid};
+use nix::unistd::{Pid, chdir, setpgid, setsid};
 
-use crate::config::Config;
+use crate::config::{Apart, Config};
 use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
 use crate::proc::OneLine;
 use crate::signal::{Signal, SignalSet};
@@ -36,12 +36,14 @@ pub struct Spawned {
     pub pid: i32,
     /// Why it has no process group of its own, if it has not.
     pub no_group: Option<Errno>,
+    /// Its group is in the foreground of its controlling terminal.
+    pub has_terminal: bool,
     /// Why it did not get the terminal that was foster's to give, if it did not.
     pub no_terminal: Option<Errno>,
 }
 
-/// Starts the command in its own process group, in the terminal's foreground if foster was there, as the user and in the
-/// directory that were asked for.
+/// Starts the command in its own process group, in the terminal's foreground if foster was there, or in its own session;
+/// as the user and in the directory that were asked for.
 ///
 /// # Errors
 /// The exit code for foster, and the line that says why.
@@ -137,11 +139,22 @@ struct Child<'a> {
 }
 
 /// Why the child did not become the command.
+#[derive(Clone, Copy)]
 enum Obstacle {
     User(Errno),
     Directory(Errno),
     /// Which candidate of the search tells most about why.
     Exec(usize, Errno),
+}
+
+impl Obstacle {
+    fn code(self) -> u8 {
+        match self {
+            Obstacle::Exec(_, Errno::ENOENT) => NOT_FOUND,
+            Obstacle::Exec(_, errno) if errno != Errno::EAGAIN => NOT_EXECUTABLE,
+            _ => OWN_FAILURE,
+        }
+    }
 }
 
 enum Attempt {
@@ -164,16 +177,24 @@ impl Child<'_> {
         let mut path = Vec::with_capacity(search.longest());
         let mut failed = None;
         let mut no_group = None;
+        let mut has_terminal = false;
         let mut no_terminal = None;
         // Becoming another user takes this from the memory, which is foster's too: programs in containers read /proc/1/fd.
-        let was_dumpable = sys::is_dumpable();
+        let was_dumpable = self.identity.is_some() && sys::is_dumpable();
         // Runs in the child, on foster's memory: system calls and writes to what was made above, no allocation.
         let pid = sys::vfork(|| {
-            let own_group = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            let own_group = match self.config.ways.apart {
+                Apart::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)),
+                Apart::Session => setsid().map(drop),
+            };
             no_group = own_group.err();
             sys::discard_pending_signals();
             if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
                 no_terminal = terminal.give_to(sys::pid()).err();
+                has_terminal = no_terminal.is_none();
+            }
+            if self.config.ways.apart == Apart::Session {
+                has_terminal = sys::take_terminal().is_ok();
             }
             if names_listener {
                 listener.set(LISTEN_PID, sys::pid());
@@ -182,35 +203,42 @@ impl Child<'_> {
                 // It was ignored when foster came, so it can be.
                 let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
             }
-            failed = self.settle().err().or_else(|| {
+            let obstacle = self.settle().err().unwrap_or_else(|| {
                 sys::set_signal_mask(self.inherited.mask);
                 let (which, errno) = search.execute(&mut path, args, &environment);
-                Some(Obstacle::Exec(which, errno))
+                Obstacle::Exec(which, errno)
             });
+            failed = Some(obstacle);
+            self.config.ways.codes.of(obstacle.code())
         });
-        if was_dumpable && self.identity.is_some() {
+        if was_dumpable {
             sys::make_dumpable();
         }
         let pid = pid.map_err(Failure::no_process)?;
         let Some(obstacle) = failed else {
-            return Ok(Attempt::Running(Spawned { pid, no_group, no_terminal }));
+            return Ok(Attempt::Running(Spawned { pid, no_group, has_terminal, no_terminal }));
         };
         sys::reap_failed_child(pid);
         if let Some(terminal) = self.terminal {
             // The dead child's group has it; an error means that the terminal is gone.
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
-        let (which, errno) = match obstacle {
-            Obstacle::User(errno) => return Err(Failure::no_user(self.config, self.identity, errno)),
-            Obstacle::Directory(errno) => return Err(Failure::no_directory(self.config, errno)),
-            Obstacle::Exec(_, Errno::EAGAIN) => return Err(Failure::too_many_processes(self.config)),
-            Obstacle::Exec(which, errno) => (which, errno),
-        };
-        search.write(which, &mut path);
+        match obstacle {
+            Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
+            Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
+            Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
+            Obstacle::Exec(which, errno) => {
+                search.write(which, &mut path);
+                Ok(Attempt::Failed(self.exec_failed(path, errno)))
+            }
+        }
+    }
+
+    fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
         let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
         let directory = self.config.directory.as_deref().unwrap_or_default();
         let file = as_path(directory).join(as_path(&path));
-        Ok(Attempt::Failed(ExecFailed { path, file, errno }))
+        ExecFailed { path, file, errno }
     }
 
     /// The user first: what only the user may enter (a home on NFS) is entered, and what the user may not is said here.

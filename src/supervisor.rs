@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{AtEnd, Config};
 use crate::exit::{Death, OkCodes, Outcome};
 use crate::report::{Cause, CommandEnd, Reaped, Report, Summary};
 use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
@@ -16,6 +16,11 @@ use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
 pub enum Event {
     /// A signal arrived.
     Signal(Delivery),
+    /// A child is dead and its pid still its own, since it is not reaped; only where [`State::asks_group`] says so.
+    Unreaped {
+        /// The dead process.
+        pid: i32,
+    },
     /// A child was reaped: the command or an orphan.
     Died {
         /// The process that is gone.
@@ -66,6 +71,13 @@ pub enum Action {
     },
     /// Send a signal of foster's own to everything in its care, which includes the command while it lives.
     SignalLeftovers(Signal),
+    /// Send a signal of foster's own to what is left of the command's process group.
+    SignalGroup {
+        /// The command, dead and not yet reaped.
+        leader: i32,
+        /// Which signal.
+        signal: Signal,
+    },
     /// Send SIGKILL to the command.
     KillCommand(i32),
     /// Continue the process group of the command, which was stopped.
@@ -117,6 +129,9 @@ pub struct State {
     rewrites: Rewrites,
     ok_codes: OkCodes,
     ok_stop: bool,
+    at_end: AtEnd,
+    stops_when_told: bool,
+    ends_by_code: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
     phase: Phase,
@@ -216,6 +231,9 @@ impl State {
             rewrites: config.rewrites.clone(),
             ok_codes: config.ok_codes.clone(),
             ok_stop: config.ok_stop,
+            at_end: config.ways.at_end,
+            stops_when_told: config.ways.stops_when_told,
+            ends_by_code: started.is_pid1 || config.ways.ends_by_code,
             had_terminal: started.has_terminal,
             phase: Phase::Running { pid: started.pid, since: started.now, standing: Standing::Up },
             forwarded: SignalSet::default(),
@@ -240,6 +258,11 @@ impl State {
         matches!(self.phase, Phase::Running { pid: command, .. } if command == pid)
     }
 
+    /// Whether the command's death is to be stepped as [`Event::Unreaped`] first.
+    pub fn asks_group(&self) -> bool {
+        self.at_end == AtEnd::AskGroup
+    }
+
     /// When to step [`Event::Deadline`] if nothing else happens before; `None`: sleep for as long as it takes.
     pub fn deadline(&self) -> Option<Duration> {
         let kill = match self.killing {
@@ -254,6 +277,7 @@ impl State {
 pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Action>) {
     match event {
         Event::Signal(delivery) => on_signal(state, delivery, now, actions),
+        Event::Unreaped { pid } => on_unreaped(state, pid, actions),
         Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
         Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
@@ -276,6 +300,7 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     }
     let Some(signal) = state.rewrites.apply(delivery.signal) else {
         actions.push(Action::Say(Report::Dropped(delivery)));
+        stop_if_told(state, delivery.signal, actions);
         return;
     };
     if delivery.signal.is_stop_request() {
@@ -289,6 +314,15 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
         release(state, now, actions);
     }
     forward(state, delivery, signal, now, actions);
+    stop_if_told(state, delivery.signal, actions);
+}
+
+/// As dumb-init does, whether or not the command stops: whoever sent it sends SIGCONT later, which is forwarded.
+fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
+    let is_running = matches!(state.phase, Phase::Running { .. });
+    if state.stops_when_told && is_running && matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
+        actions.push(Action::SuspendSelf(Signal::STOP));
+    }
 }
 
 /// As catatonit -P and the pause image of Kubernetes have it: at once, since what runs in the namespace is others'.
@@ -352,6 +386,17 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
     }
 }
 
+/// Once reaped, the command's group may be empty and its number another's.
+fn on_unreaped(state: &mut State, pid: i32, actions: &mut Vec<Action>) {
+    if !state.is_command(pid) || state.at_end != AtEnd::AskGroup {
+        return;
+    }
+    state.at_end = AtEnd::Leave;
+    if let Some(signal) = state.rewrites.apply(Signal::TERM) {
+        actions.push(Action::SignalGroup { leader: pid, signal });
+    }
+}
+
 fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Duration, actions: &mut Vec<Action>) {
     let (command, since) = match state.phase {
         Phase::Running { pid, since, .. } => (pid, since),
@@ -385,7 +430,7 @@ fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
     let Phase::Ended { end, leftovers } = &mut state.phase else { return };
-    if !children_left {
+    if !children_left || state.at_end != AtEnd::StopLeftovers {
         let end = *end;
         actions.push(Action::End(summary(state, end)));
         return;
@@ -485,6 +530,9 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
         return;
     }
     *standing = Standing::Stopped;
+    if state.stops_when_told {
+        return;
+    }
     // Away from a terminal a SIGSTOP is somebody's who will send the command its SIGCONT too, not foster.
     if state.is_pid1 || (signal == Signal::STOP && !state.had_terminal) {
         on_unresumable_stop(state, signal, actions);
@@ -548,7 +596,7 @@ impl State {
             .is_some_and(|signal| self.asked_with.contains(signal));
         match self.ok_stop && by_request {
             true => Outcome::Code(0),
-            false => Outcome::of(death, &self.ok_codes, self.is_pid1),
+            false => Outcome::of(death, &self.ok_codes, self.ends_by_code),
         }
     }
 }

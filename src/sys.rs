@@ -4,6 +4,7 @@
 //! and `nix` knows no real-time signal at all.
 #![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
@@ -16,6 +17,46 @@ use libc::c_long;
 use nix::errno::Errno;
 
 use crate::signal::{Delivery, Payload, Sender, Signal, SignalSet};
+
+/// The C library's memory. When there is none left, `exhausted` is called instead of std's abort(3), which in PID 1 is a
+/// crash without a word.
+pub struct Allocator {
+    /// Must not allocate.
+    pub exhausted: fn() -> !,
+}
+
+// SAFETY: System's own answers, or none at all.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise about the layout is passed on.
+        self.checked(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promises about all three are passed on.
+        self.checked(unsafe { System.realloc(memory, layout, size) })
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the memory is System's, as the caller promises that it is this allocator's.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+impl Allocator {
+    fn checked(&self, memory: *mut u8) -> *mut u8 {
+        if memory.is_null() {
+            (self.exhausted)()
+        }
+        memory
+    }
+}
+
+/// Ends this process with a code, and does nothing else.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: takes a number; nothing of foster's is left half done that another process could see.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
 
 /// What the kernel gave this process at its execve(2).
 pub struct Startup {
@@ -288,19 +329,29 @@ pub fn reap_any() -> Result<Reaped, NoNews> {
     wait4(-1, ptr::null_mut())
 }
 
+/// A child with news that nobody has taken yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Peeked {
+    /// Its process ID.
+    pub pid: i32,
+    /// It is dead; otherwise it has stopped.
+    pub died: bool,
+}
+
 /// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read. `None`: a
 /// sandbox refuses waitid(2), so nobody can look.
 ///
 /// # Errors
 /// There is no news.
-pub fn peek_any() -> Result<Option<i32>, NoNews> {
+pub fn peek_any() -> Result<Option<Peeked>, NoNews> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
     let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
+    let died = info.si_code != libc::CLD_STOPPED;
     match returned {
-        0 if pid > 0 => Ok(Some(pid)),
+        0 if pid > 0 => Ok(Some(Peeked { pid, died })),
         -1 if Errno::last() != Errno::ECHILD => Ok(None),
         other => Err(NoNews::from(other)),
     }
@@ -436,20 +487,21 @@ const CHILD_STACK_BYTES: usize = 16 * 1024;
 struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
-/// ended, which it does with status 127 if `child` returns. Returns its process ID.
+/// ended, which it does with the status that `child` returns. Returns its process ID.
 ///
 /// As with vfork(2) nothing is copied, whatever `child` writes is seen here, and no signal that foster forwards can come
-/// before the exec, since foster sleeps.
+/// before the exec, since foster sleeps. An emulator that makes a fork of it (qemu-user, linux-user/syscall.c) leaves only
+/// the status to tell what went wrong.
 ///
 /// # Errors
 /// EAGAIN a limit on processes (RLIMIT_NPROC, pids.max), ENOMEM, or EPERM from a seccomp filter (clone(2)).
-pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
-    extern "C" fn run<F: FnMut()>(child: *mut c_void) -> c_int {
+pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
+    extern "C" fn run<F: FnMut() -> u8>(child: *mut c_void) -> c_int {
         // SAFETY: the pointer is to the closure below, which outlives this process's use of it: the parent sleeps.
         let child = unsafe { &mut *child.cast::<F>() };
-        child();
+        let status = child();
         // SAFETY: ends this process alone, without the parent's atexit handlers.
-        unsafe { libc::_exit(127) }
+        unsafe { libc::_exit(c_int::from(status)) }
     }
     let mut stack = ChildStack(MaybeUninit::uninit());
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -469,6 +521,34 @@ pub fn vfork<F: FnMut()>(mut child: F) -> Result<i32, Errno> {
 /// EINVAL on a kernel or sandbox that does not know it.
 pub fn become_subreaper() -> Result<(), Errno> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Whether this process is a subreaper, perhaps since before its execve(2).
+pub fn is_subreaper() -> bool {
+    let mut is: c_int = 0;
+    // SAFETY: this option takes a pointer to an int, which lives through the call.
+    let asked = unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut is, 0_i64, 0_i64, 0_i64) };
+    asked == 0 && is != 0
+}
+
+/// Gives up the controlling terminal on stdin, if this process leads the session: the terminal is then free for another
+/// session. The kernel's SIGHUP and SIGCONT to the foreground group name this process as their sender (tty_ioctl(4)).
+pub fn leave_terminal() {
+    // SAFETY: neither takes a pointer; an error means that there was no such terminal.
+    unsafe {
+        if libc::getsid(0) == pid() {
+            libc::ioctl(libc::STDIN_FILENO, libc::TIOCNOTTY);
+        }
+    }
+}
+
+/// Makes the terminal on stdin the controlling one of the session that this process leads (tty_ioctl(4)).
+///
+/// # Errors
+/// ENOTTY it is no terminal, EPERM it is another session's.
+pub fn take_terminal() -> Result<(), Errno> {
+    // SAFETY: no pointer is passed.
+    Errno::result(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) }).map(drop)
 }
 
 /// Asks for a signal when the parent dies (PR_SET_PDEATHSIG).

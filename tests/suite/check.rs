@@ -157,6 +157,12 @@ fn without_its_own_proc_it_cannot_look() {
             let reason = "error: cannot look: /proc is not that of this PID namespace, or not mounted\n";
             assert!(stderr.ends_with(reason) && stderr.lines().count() == 1, "{hide}: {stderr}");
         }
+        let script = "mount -t tmpfs none /proc; \"$0\" --check --log-format json; echo $?";
+        let (stdout, stderr) = in_namespaces(false, script, &binary);
+        assert!(
+            stdout == "125\n" && stderr.contains("\"event\":\"cannot_check\",\"message\":\"cannot look: /proc"),
+            "{stderr}"
+        );
     }
 }
 

@@ -7,7 +7,6 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{TryRecvError, channel};
 
 use crate::harness::{
@@ -86,7 +85,7 @@ const EXITS_3: Orphan = Orphan { query: "exit=3", death: "exited with status 3" 
 const KILLED: Orphan = Orphan { query: "signal=9", death: "was killed by SIGKILL (signal 9), no core dump" };
 
 /// Pythons with a gunicorn: 23.0.0, which has the bug, and the newest, which has not. In CI they must be there.
-fn pythons() -> &'static [PathBuf] {
+pub fn pythons() -> &'static [PathBuf] {
     static FOUND: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
         let venvs = match std::env::var_os("TEST_VENVS") {
             Some(path) if !path.is_empty() => PathBuf::from(path),
@@ -140,8 +139,7 @@ impl Gunicorn {
     }
 
     fn start(foster: Foster, python: &[&OsStr], options: &[&str], master: impl Fn(&Run) -> i32) -> Gunicorn {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let files = Scratch::new(&format!("gunicorn-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let files = Scratch::new("gunicorn");
         files.file("app.py", APP.as_bytes(), "644");
         let socket = files.path("sock");
         let bind = format!("unix:{}", socket.display());
@@ -218,7 +216,7 @@ impl Gunicorn {
     }
 
     fn says(&self, text: &str) {
-        poll(&format!("gunicorn says {text:?}"), || self.run.stderr().contains(text));
+        self.run.says(text);
     }
 
     /// Ends gunicorn gracefully with the first process of its namespace, and returns all that was on stderr.
@@ -241,7 +239,7 @@ fn next_worker(run: &Run) -> i32 {
 }
 
 /// One HTTP request, which must be answered.
-fn get(socket: &Path, path: &str) -> String {
+pub fn get(socket: &Path, path: &str) -> String {
     let mut stream = UnixStream::connect(socket).expect("gunicorn listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("a request");

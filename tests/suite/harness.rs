@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -206,6 +207,15 @@ impl Run {
         String::from_utf8_lossy(&self.stderr.lock().expect("not poisoned")).into()
     }
 
+    /// Waits until this is on stderr.
+    pub fn says(&self, text: &str) {
+        let start = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(start.elapsed() < DEADLINE, "{text:?} is not said; stderr: {}", self.stderr());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// foster's PID outside its namespace. Only once the command has said something: before, foster may not be there yet.
     pub fn foster_pid(&self) -> i32 {
         let first = only_child(self.child.id() as i32);
@@ -336,7 +346,10 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("foster-test-{name}-{}", std::process::id()));
+        // Tests run at the same time, and two of them may choose the same name.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("foster-test-{name}-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory");
         Scratch(path)
     }

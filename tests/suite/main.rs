@@ -4,14 +4,18 @@
 
 mod check;
 mod command_line;
+mod completions;
 mod documents;
 mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
 mod pause;
+mod policy;
+mod programs;
 mod reaping;
 mod spawning;
+mod stopping;
 mod telling;
 mod terminal;
 mod user;

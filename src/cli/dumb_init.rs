@@ -1,0 +1,54 @@
+//! dumb-init: <https://github.com/Yelp/dumb-init>, 1.2.5.
+
+use super::{FROM_TO, Given, Id, Opt, Persona, Wish};
+use crate::config::{Apart, AtEnd, Config, Orphans};
+use crate::exit::ExitCodes;
+use crate::signal::Signal;
+
+pub const PERSONA: Persona = Persona {
+    names: &["dumb-init"],
+    options: OPTIONS,
+    abbreviates: true,
+    version: concat!("dumb-init v1.2.5 (foster ", env!("CARGO_PKG_VERSION"), ")\n"),
+    codes: ExitCodes { own_failure: 1, not_executable: 2, not_found: 2 },
+    variable,
+    adapt,
+};
+
+const OPTIONS: &[Opt] = &[
+    Opt::flag(Id::SingleChild, 'c', "single-child", "signal the command alone, and give it no session of its own"),
+    Opt::valued(Id::Rewrite, 'r', "rewrite", ("FROM:TO", FROM_TO), "forward TO when FROM arrives (repeat; TO 0: drop)"),
+    Opt::flag(Id::Debug, 'v', "verbose", "say all that there is to say at debug level"),
+    Opt::flag(Id::Help, 'h', "help", "print this help and exit"),
+    Opt::flag(Id::Version, 'V', "version", "print the version and exit"),
+];
+
+fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
+    match (name, value) {
+        (b"DUMB_INIT_DEBUG", b"1") => Some(Wish::Verbosity(super::DEBUG)),
+        (b"DUMB_INIT_SETSID", b"0") => Some(Wish::Option(Id::SingleChild)),
+        _ => None,
+    }
+}
+
+/// In a session of its own no Ctrl-Z can stop the command, since no shell watches its group: it is SIGSTOP that does.
+fn adapt(config: &mut Config, given: &Given) {
+    config.ways.ends_by_code = true;
+    config.ways.codes = PERSONA.codes;
+    let sees_to_leftovers = config.grace.is_some() || config.wait;
+    if !sees_to_leftovers && !given.is_on(Id::Subreaper) {
+        config.ways.orphans = Orphans::Elsewhere;
+    }
+    let has_session = !given.is_on(Id::SingleChild);
+    if !sees_to_leftovers {
+        config.ways.at_end = if has_session { AtEnd::AskGroup } else { AtEnd::Leave };
+    }
+    if has_session {
+        config.ways.apart = Apart::Session;
+        config.ways.stops_when_told = true;
+        config.group = given.switch(Id::Group).unwrap_or(true);
+        for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+            config.rewrites.default_to(signal, Signal::STOP);
+        }
+    }
+}
