@@ -6,6 +6,7 @@ mod check;
 mod command_line;
 mod completions;
 mod documents;
+mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;
