@@ -47,7 +47,7 @@ check:
 	cargo clippy --all-targets -- -D warnings
 
 # What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
-PACKAGES := util-linux python3-venv tini dumb-init catatonit gosu mandoc zsh fish
+PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
 

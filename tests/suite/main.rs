@@ -8,6 +8,7 @@ mod command_line;
 mod completions;
 mod differential;
 mod documents;
+mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;

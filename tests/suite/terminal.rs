@@ -414,6 +414,20 @@ fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
 }
 
 #[test]
+fn a_terminal_that_cannot_be_handed_on_is_one_line_and_the_command_runs() {
+    if !namespaces() {
+        return;
+    }
+    each(|foster| {
+        let fixture = fixture();
+        let before = [fixture.to_str().unwrap(), "refusing", "1", "tcsetpgrp"];
+        let mut terminal = Terminal::run(&[&before[..], &[foster, "sh", "-c", "exit 7"]].concat());
+        terminal.expect("warning: the command did not get the terminal: Operation not permitted");
+        poll("foster ends", || terminal.child.try_wait().expect("wait").is_some_and(|status| status.code() == Some(7)));
+    });
+}
+
+#[test]
 fn without_any_terminal_it_works_too() {
     each(|foster| {
         let mut shell = Terminal::shell();
