@@ -2,6 +2,10 @@
 //! /dev/null on descriptors that are closed and install a SIGSEGV handler, and the command is to have none of that.
 #![no_main]
 
+#[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
+#[allow(unsafe_code, non_snake_case)]
+mod no_unwinder;
+
 use std::ffi::{c_char, c_int};
 
 use foster::check::Limits;
@@ -9,8 +13,11 @@ use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Startup};
+use foster::sys::{self, Arena, Startup};
 use foster::{check, output, report, runtime};
+
+#[global_allocator]
+static MEMORY: Arena = Arena::new();
 
 /// Called by the C runtime.
 ///

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod budgets;
 mod check;
 mod command_line;
 mod completions;
@@ -12,10 +13,12 @@ mod gunicorn;
 mod harness;
 mod leftovers;
 mod pause;
+mod policy;
 mod programs;
 mod reaping;
 mod spawning;
 mod stopping;
 mod telling;
 mod terminal;
+mod tracer;
 mod user;
