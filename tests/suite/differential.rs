@@ -837,6 +837,10 @@ fn options(init: &Init) -> Seen {
         ],
     };
     for (options, environment, signals) in cases {
+        // As PID 1 this would replace the signal with which unshare --kill-child ends it.
+        if init.place == Place::Pid1 && options.contains(&"-p") {
+            continue;
+        }
         let (command, grandchild) = heard(init.with(options, environment), signals);
         let environment: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let aspect = [options.join(" "), environment.join(" ")].concat();
