@@ -13,15 +13,19 @@ use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Allocator, Startup};
+use foster::sys::{self, Arena, Exhausted, Startup};
 use foster::{check, output, report, runtime};
 
 #[global_allocator]
-static MEMORY: Allocator = Allocator { exhausted: no_memory };
+static MEMORY: Arena<NoMemory> = Arena::new();
 
-fn no_memory() -> ! {
-    report::no_memory();
-    sys::exit(OWN_FAILURE)
+struct NoMemory;
+
+impl Exhausted for NoMemory {
+    fn exhausted() -> ! {
+        report::no_memory();
+        sys::exit(OWN_FAILURE)
+    }
 }
 
 /// Called by the C runtime.

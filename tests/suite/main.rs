@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod budgets;
 mod check;
 mod command_line;
 mod completions;
+mod differential;
 mod documents;
 mod faults;
 mod forwarding;
@@ -20,4 +22,5 @@ mod stopping;
 mod storms;
 mod telling;
 mod terminal;
+mod tracer;
 mod user;

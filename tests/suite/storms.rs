@@ -46,7 +46,7 @@ fn fifty_thousand_signals_while_two_thousand_orphans_die() {
     }
     everywhere(|binary, place| {
         for option in ["-g", "-vv"] {
-            let run = Foster::new(binary, place).option(option).fixture(&["storm", "100", "0"]);
+            let run = Foster::new(binary, place).option(option).fixture(&["signal-storm", "100", "0"]);
             run.expect("ready");
             run.expect("half");
             run.signal(SIGTERM);
@@ -119,7 +119,7 @@ fn a_soak_leaves_memory_and_descriptors_as_they_were() {
     let mut runs = Vec::new();
     for binary in binaries() {
         for place in PLACES {
-            let run = Foster::new(&binary, place).fixture(&["storm", "10", &seconds.to_string()]);
+            let run = Foster::new(&binary, place).fixture(&["signal-storm", "10", &seconds.to_string()]);
             run.expect("ready");
             run.expect("half");
             run.signal(SIGTERM);
