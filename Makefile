@@ -23,7 +23,7 @@ demo: build
 
 test: check packages $(VENVS) target/servers build
 	cargo build --release --target $(GNU)
-	cargo build --example fixture
+	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
 	    TEST_SERVERS=$(CURDIR)/target/servers cargo test --no-fail-fast
 

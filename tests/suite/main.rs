@@ -19,6 +19,7 @@ mod programs;
 mod reaping;
 mod spawning;
 mod stopping;
+mod storms;
 mod telling;
 mod terminal;
 mod tracer;
