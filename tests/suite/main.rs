@@ -14,6 +14,7 @@ mod pause;
 mod policy;
 mod programs;
 mod reaping;
+mod runtimes;
 mod spawning;
 mod stopping;
 mod telling;
