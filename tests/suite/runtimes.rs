@@ -77,3 +77,22 @@ fn runc() {
         script("oci.sh", &["runc"], &[]);
     }
 }
+
+/// podman builds Dockerfile.example with the compiler, the crates and the gunicorn that are here.
+#[test]
+fn podman() {
+    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| root().join("target/venv"), PathBuf::from);
+    let lib = venvs.join("gunicorn-23.0.0/lib");
+    let python = std::fs::read_dir(&lib).ok().and_then(|mut entries| entries.next()?.ok());
+    let Some(site) = python.map(|python| python.path().join("site-packages")) else {
+        assert!(std::env::var_os("CI").is_none(), "CI, and no gunicorn in {}", lib.display());
+        return skipped("no gunicorn (make test installs it), so foster is not run under podman");
+    };
+    if possible(&["podman", "runc", "busybox", "gcc", "rustc"]) {
+        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+        let toolchain = PathBuf::from(String::from_utf8(sysroot).unwrap().trim_end());
+        let cargo = std::env::var("CARGO_HOME").unwrap_or(std::env::var("HOME").unwrap() + "/.cargo");
+        let registry = Path::new(&cargo).join("registry");
+        script("podman.sh", &[], &[("TOOLCHAIN", toolchain), ("REGISTRY", registry), ("SITE", site)]);
+    }
+}
