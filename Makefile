@@ -9,7 +9,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%)
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build demo test check packages
+.PHONY: build demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
@@ -26,6 +26,21 @@ test: check packages $(VENVS) target/servers build
 	cargo build --example fixture
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
 	    TEST_SERVERS=$(CURDIR)/target/servers cargo test --no-fail-fast
+
+# Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
+PEERS := tini tini-static dumb-init catatonit
+PID1 := target/peers/bin/pid1
+BENCH := --json target/bench.json --svg docs/growth.svg
+bench: packages build $(PID1)
+	cargo build --release --target $(GNU)
+	cargo build --release --example fixture
+	RUST_BACKTRACE=0 cargo bench --bench compare -- $(BENCH) --fixture $(CURDIR)/target/release/examples/fixture \
+	    foster=$(CURDIR)/$(FOSTER) foster-gnu=$(CURDIR)/target/$(GNU)/release/foster \
+	    $(foreach peer,$(PEERS),$(peer)=/usr/bin/$(peer)) pid1=$(CURDIR)/$(PID1)
+
+# As its authors publish it, static like the others that a container gets.
+$(PID1):
+	RUSTFLAGS=-Ctarget-feature=+crt-static cargo install --quiet --locked --root target/peers --target $(GNU) pid1-exe
 
 check:
 	cargo fmt --check

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod budgets;
 mod check;
 mod command_line;
 mod completions;
+mod differential;
 mod documents;
 mod forwarding;
 mod gunicorn;
@@ -19,4 +21,5 @@ mod spawning;
 mod stopping;
 mod telling;
 mod terminal;
+mod tracer;
 mod user;

@@ -1,0 +1,248 @@
+//! What is measured, one function each. `None`: it could not be, or the init failed at it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::run::{Place, Running, Subject, children, now, poll, queue, signal_one, zombies};
+use crate::tracer::{self, Stop, Tracee, Until};
+
+/// What the fixture is told, and this machine's.
+pub struct Bench {
+    pub fixture: PathBuf,
+    /// A directory for what a run needs.
+    pub scratch: PathBuf,
+}
+
+/// The size of a program and of every library that it loads.
+pub fn bytes(subject: &Subject) -> Option<f64> {
+    let program = subject.words.first()?;
+    let listed = Command::new("ldd").arg(program).output().ok()?.stdout;
+    let listed = String::from_utf8(listed).ok()?;
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from);
+    let files = [program.clone()].into_iter().chain(libraries);
+    Some(files.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum::<u64>() as f64)
+}
+
+/// Times in microseconds of one life: a start, some signals, a stop.
+pub struct Life {
+    /// From before the fork to the command's first instruction.
+    pub start: f64,
+    /// From each signal to the command's having it.
+    pub latencies: Vec<f64>,
+    /// From SIGTERM to the init's being reaped.
+    pub stop: f64,
+}
+
+const PINGS: usize = 10;
+
+pub fn life(bench: &Bench, subject: &Subject) -> Option<Life> {
+    let begin = now();
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
+    let start = microseconds(running.stamp()? - begin);
+    let mut latencies = Vec::new();
+    for _ in 0..PINGS {
+        // So that both are asleep again.
+        std::thread::sleep(Duration::from_millis(1));
+        let sent = now();
+        running.signal(libc::SIGUSR1);
+        // pid1 forwards no other signals than SIGTERM and SIGINT.
+        let Some(came) = running.stamp() else { break };
+        latencies.push(microseconds(came - sent));
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    let asked = now();
+    running.signal(libc::SIGTERM);
+    running.wait().then(|| Life { start, latencies, stop: microseconds(now() - asked) })
+}
+
+fn microseconds(nanoseconds: i64) -> f64 {
+    nanoseconds as f64 / 1000.0
+}
+
+/// Starts an init that is held before its exec until the file exists, so that it can be traced from there.
+fn held(bench: &Bench, subject: &Subject) -> (Running, PathBuf) {
+    let gate = bench.scratch.join("gate");
+    let _ = std::fs::remove_file(&gate);
+    let before = [bench.fixture.as_path(), Path::new("held"), gate.as_path()];
+    let mut running = subject.start_after(&before, Place::Pid1, &bench.fixture, &["ping"]);
+    assert_eq!(running.line().as_deref(), Some("held"), "{}", subject.name);
+    (running, gate)
+}
+
+/// System calls after the init's execve, the command's included.
+pub fn start_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
+    let (running, gate) = held(bench, subject);
+    let calls = tracer::system_calls_of_the_start(running.pid, || std::fs::write(gate, "").expect("written"));
+    Some(calls.len() as f64)
+}
+
+/// User instructions from the init's execve to its fork, one step each: perf(1) has no counters in most virtual machines.
+pub fn start_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
+    let (running, gate) = held(bench, subject);
+    let init = Tracee::seize(running.pid);
+    std::fs::write(gate, "").ok()?;
+    tracer::run_to_exec(&init);
+    let mut instructions = 0_u64;
+    let mut last = 0;
+    loop {
+        match tracer::step(&init, Until::Instruction) {
+            Stop::Child(pid) => {
+                // It stops at its beginning, and is let go there.
+                Tracee { pid }.wait();
+                return Some(instructions as f64);
+            }
+            Stop::Ended => return None,
+            _ => {}
+        }
+        // A repeated string instruction stops after each repetition and is one instruction all the same.
+        let at = init.instruction_pointer();
+        instructions += u64::from(at != last);
+        last = at;
+    }
+}
+
+/// What an init holds and does while nothing happens.
+pub struct Idle {
+    pub private_dirty_kib: f64,
+    pub rss_kib: f64,
+    pub switches: f64,
+    pub threads: f64,
+    pub descriptors: f64,
+}
+
+/// All of them idle at the same time.
+pub fn idle(bench: &Bench, subjects: &[&Subject], span: Duration) -> Vec<Option<Idle>> {
+    let start = |subject: &&Subject| {
+        let mut running = subject.start(Place::Pid1, &bench.fixture, &["wait-for-term"]);
+        running.line().map(|_| running)
+    };
+    let all: Vec<_> = subjects.iter().map(start).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let switches = |running: &Running| {
+        Some(
+            field(running.pid, "status", "voluntary_ctxt_switches:")?
+                + field(running.pid, "status", "nonvoluntary_ctxt_switches:")?,
+        )
+    };
+    let before: Vec<_> = all.iter().map(|running| switches(running.as_ref()?)).collect();
+    std::thread::sleep(span);
+    let look = |running: &Running, before: Option<f64>| {
+        Some(Idle {
+            switches: switches(running)? - before?,
+            private_dirty_kib: field(running.pid, "smaps_rollup", "Private_Dirty:")?,
+            rss_kib: field(running.pid, "smaps_rollup", "Rss:")?,
+            threads: field(running.pid, "status", "Threads:")?,
+            descriptors: std::fs::read_dir(format!("/proc/{}/fd", running.pid)).ok()?.count() as f64,
+        })
+    };
+    all.iter().zip(before).map(|(running, before)| look(running.as_ref()?, before)).collect()
+}
+
+/// A number in a file of /proc/PID.
+fn field(pid: i32, file: &str, name: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// An init with so many orphans and children of its command, which has said that they are there.
+fn gated(bench: &Bench, subject: &Subject, place: Place, orphans: u64, children: u64) -> Option<Running> {
+    let (orphans, children) = (orphans.to_string(), children.to_string());
+    let mut running = subject.start(place, &bench.fixture, &["gated", &orphans, &children]);
+    running.line().map(|_| running)
+}
+
+/// Lets the orphans die while nobody reaps, and waits until they are zombies.
+fn kill_orphans(running: &Running, orphans: u64) {
+    signal_one(running.command(), libc::SIGUSR1);
+    assert!(poll(|| zombies(running.pid) as u64 == orphans), "every orphan of {} dies", running.pid);
+}
+
+/// System calls for reaping so many orphans that have died in one instant.
+pub fn drain_calls(bench: &Bench, subject: &Subject, place: Place, orphans: u64) -> Option<f64> {
+    let running = gated(bench, subject, place, orphans, 0)?;
+    let calls = tracer::system_calls_until_asleep(running.pid, || kill_orphans(&running, orphans));
+    (zombies(running.pid) == 0).then_some(calls as f64)
+}
+
+/// The init's own CPU time for that, in microseconds: it does not depend on what else the machine does.
+pub fn drain_cpu(bench: &Bench, subject: &Subject, place: Place, orphans: u64) -> Option<f64> {
+    let running = gated(bench, subject, place, orphans, 0)?;
+    let init = Tracee::seize(running.pid);
+    init.interrupt();
+    kill_orphans(&running, orphans);
+    let before = cpu_nanoseconds(running.pid)?;
+    drop(init);
+    let drained = poll(|| children(running.pid).len() == 1 && tracer::state(running.pid) == 'S');
+    drained.then_some((cpu_nanoseconds(running.pid)? - before) / 1000.0)
+}
+
+fn cpu_nanoseconds(pid: i32) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// System calls for stopping so many leftovers: from the command's end to the init's.
+pub fn stop_calls(bench: &Bench, subject: &Subject, place: Place, leftovers: u64) -> Option<f64> {
+    let running = gated(bench, subject, place, 0, leftovers)?;
+    let end_command = || signal_one(running.command(), libc::SIGUSR2);
+    Some(tracer::system_calls_until_asleep(running.pid, end_command) as f64)
+}
+
+/// The time for that, in microseconds, with the leftovers' own ends in it.
+pub fn stop_time(bench: &Bench, subject: &Subject, place: Place, leftovers: u64) -> Option<f64> {
+    let mut running = gated(bench, subject, place, 0, leftovers)?;
+    let begin = now();
+    signal_one(running.command(), libc::SIGUSR2);
+    running.wait().then(|| microseconds(now() - begin))
+}
+
+/// What went wrong while signals of every kind came and orphans died.
+pub struct Storm {
+    pub signals_lost: f64,
+    pub zombies: f64,
+}
+
+/// Real-time signals are queued, so each must come; of the others, each kind.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+const OTHERS: [i32; 6] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGWINCH, libc::SIGIO];
+pub const STORM_SIGNALS: usize = 31 * 40;
+pub const STORM_ORPHANS: usize = 2000;
+
+pub fn storm(bench: &Bench, subject: &Subject) -> Option<Storm> {
+    let (orphans, expected) = (STORM_ORPHANS.to_string(), STORM_SIGNALS.to_string());
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["storm", &orphans, &expected]);
+    running.line()?;
+    for i in 0..STORM_SIGNALS / 31 {
+        REAL_TIME.for_each(|signal| queue(running.pid, signal));
+        signal_one(running.pid, OTHERS[i % OTHERS.len()]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let told = running.line()?;
+    let ["came", came, "others", others, "made", _] = told.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let others = u64::from_str_radix(others, 16).ok()?;
+    let others_lost = OTHERS.iter().filter(|signal| others & (1 << **signal) == 0).count();
+    let signals_lost = STORM_SIGNALS as f64 - came.parse::<f64>().ok()? + others_lost as f64;
+    poll_briefly(|| zombies(running.pid) == 0);
+    Some(Storm { signals_lost, zombies: zombies(running.pid) as f64 })
+}
+
+/// Zombies that are left of so many orphans, which come and die in waves of a thousand at most.
+pub fn orphans_left(bench: &Bench, subject: &Subject, count: u64) -> Option<f64> {
+    let wave = count.min(1000);
+    let (waves, wave) = ((count / wave).to_string(), wave.to_string());
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["orphans", &wave, &waves, "apart"]);
+    match running.line() {
+        Some(told) => told.rsplit(' ').next()?.parse().ok(),
+        // The fixture still waits for somebody to be reaped.
+        None => Some(zombies(running.pid) as f64).filter(|left| *left > 0.0),
+    }
+}
+
+/// For what an init that works has done long before.
+fn poll_briefly(mut done: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !done() && start.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

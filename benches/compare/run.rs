@@ -1,0 +1,192 @@
+//! Running an init, each as PID 1 of a namespace of its own or as a subreaper, with the fixture as its command.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::io::{PipeReader, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// For one answer: far more than any takes, so that only what is broken meets it. Less than the fixture's own, so that
+/// what is broken is still there to be looked at.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// The same for everybody, whoever runs this: that of a container of Docker's python image.
+const ENVIRONMENT: [&CStr; 8] = [
+    c"PATH=/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    c"HOSTNAME=3f2a9d7c51e8",
+    c"TERM=xterm",
+    c"LANG=C.UTF-8",
+    c"GPG_KEY=7169605F62C751356D054A26A821E680E5FA6305",
+    c"PYTHON_VERSION=3.13.1",
+    c"PYTHON_SHA256=9cf9427bee9e2242e3877dd0f6b641c1853ca461f39d6503ce260a59c80bf0d9",
+    c"HOME=/root",
+];
+
+/// Something that runs a command: an init, or nothing (bare fork and exec).
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub name: String,
+    /// Its program and options, before the command.
+    pub words: Vec<PathBuf>,
+    pub is_peer: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// As PID 1 of a namespace.
+    Pid1,
+    /// As a child of this program.
+    Child,
+}
+
+/// A running init. Dropping it ends it, and as PID 1 with it all of its namespace.
+pub struct Running {
+    pub pid: i32,
+    out: PipeReader,
+    ended: bool,
+}
+
+impl Subject {
+    /// Starts it with the fixture in this mode as its command.
+    pub fn start(&self, place: Place, fixture: &Path, mode: &[&str]) -> Running {
+        self.start_after(&[], place, fixture, mode)
+    }
+
+    /// As [`Subject::start`], but another program comes first and executes the init.
+    pub fn start_after(&self, before: &[&Path], place: Place, fixture: &Path, mode: &[&str]) -> Running {
+        let words = before.iter().copied().chain(self.words.iter().map(PathBuf::as_path)).chain([fixture]);
+        let words = words.map(|path| path.as_os_str().as_bytes()).chain(mode.iter().map(|word| word.as_bytes()));
+        let words: Vec<CString> = words.map(|word| CString::new(word).expect("no NUL")).collect();
+        let pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        let environment: Vec<_> = ENVIRONMENT.iter().map(|entry| entry.as_ptr()).chain([std::ptr::null()]).collect();
+        let (out, writer) = std::io::pipe().expect("a pipe");
+        let (devnull, out_fd) = (std::fs::File::open("/dev/null").expect("/dev/null"), writer.as_raw_fd());
+        let namespace = if place == Place::Pid1 { libc::CLONE_NEWPID } else { 0 };
+        // SAFETY: as fork(2): this process has one thread, and the child only makes system calls until its exec.
+        let pid = unsafe {
+            let pid = libc::syscall(libc::SYS_clone, namespace | libc::SIGCHLD, 0, 0, 0, 0);
+            if pid == 0 {
+                libc::dup2(devnull.as_raw_fd(), 0);
+                libc::dup2(out_fd, 1);
+                libc::execve(pointers[0], pointers.as_ptr(), environment.as_ptr());
+                libc::_exit(127);
+            }
+            pid
+        };
+        assert!(pid > 0, "clone: {}", std::io::Error::last_os_error());
+        Running { pid: pid as i32, out, ended: false }
+    }
+}
+
+impl Running {
+    /// Reads exactly so much, or `None` when it ends or does not come.
+    pub fn read<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.read_within(DEADLINE)
+    }
+
+    /// Reads exactly so much within this time.
+    pub fn read_within<const N: usize>(&mut self, span: Duration) -> Option<[u8; N]> {
+        let mut poll = libc::pollfd { fd: self.out.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd that lives through the call.
+        let ready = unsafe { libc::poll(&mut poll, 1, span.as_millis() as i32) };
+        let mut bytes = [0; N];
+        (ready == 1 && self.out.read_exact(&mut bytes).is_ok()).then_some(bytes)
+    }
+
+    /// The time that the fixture's `ping` says, if it does so soon.
+    pub fn stamp(&mut self) -> Option<i64> {
+        self.read_within(Duration::from_millis(200)).map(i64::from_ne_bytes)
+    }
+
+    /// A line that the fixture says.
+    pub fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            match self.read()? {
+                [b'\n'] => return String::from_utf8(line).ok(),
+                [byte] => line.push(byte),
+            }
+        }
+    }
+
+    /// Sends the init a signal.
+    pub fn signal(&self, signal: i32) {
+        signal_one(self.pid, signal);
+    }
+
+    /// The process that runs the command, which is the init's first child; a bare command is that itself.
+    pub fn command(&self) -> i32 {
+        children(self.pid).first().copied().unwrap_or(self.pid)
+    }
+
+    /// Waits for the init's end; false if it does not come.
+    pub fn wait(&mut self) -> bool {
+        let start = Instant::now();
+        while !self.ended && start.elapsed() < DEADLINE {
+            // Busy, because times are measured with it.
+            // -1: the tracer, which is this process too, has reaped it.
+            // SAFETY: no status is asked for.
+            self.ended = unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) } != 0;
+        }
+        self.ended
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.signal(libc::SIGKILL);
+            self.wait();
+        }
+        // What a broken init that was no PID 1 has left is this program's now, which is PID 1: its end ends them.
+    }
+}
+
+/// Sends a signal to one process: never a group, never everybody.
+pub fn signal_one(pid: i32, signal: i32) {
+    assert!(pid > 1, "a single process");
+    // SAFETY: no pointer is passed. ESRCH: it has ended, which whoever waits for it will see.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Queues a signal with a payload.
+pub fn queue(pid: i32, signal: i32) {
+    assert!(pid > 1, "a single process");
+    // SAFETY: no pointer is dereferenced.
+    let sent = unsafe { libc::sigqueue(pid, signal, libc::sigval { sival_ptr: std::ptr::null_mut() }) };
+    assert_eq!(sent, 0, "sigqueue: {}", std::io::Error::last_os_error());
+}
+
+pub fn children(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// How many of a process's children are zombies.
+pub fn zombies(pid: i32) -> usize {
+    children(pid).into_iter().filter(|child| crate::tracer::state(*child) == 'Z').count()
+}
+
+/// Waits until something is true; false if that does not come.
+pub fn poll(mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !done() {
+        if start.elapsed() > DEADLINE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// The clock that the fixture's `ping` reads, in nanoseconds.
+pub fn now() -> i64 {
+    // SAFETY: all zero is a valid timespec, which lives through the call.
+    unsafe {
+        let mut now: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now);
+        now.tv_sec * 1_000_000_000 + now.tv_nsec
+    }
+}
