@@ -5,8 +5,6 @@
 #[cfg(all(panic = "abort", target_env = "musl", not(debug_assertions)))]
 #[allow(unsafe_code, non_snake_case)]
 mod no_unwinder;
-#[allow(unsafe_code)]
-mod start_memory;
 
 use std::ffi::{c_char, c_int};
 
@@ -15,11 +13,11 @@ use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Startup};
+use foster::sys::{self, Arena, Startup};
 use foster::{check, output, report, runtime};
 
 #[global_allocator]
-static MEMORY: start_memory::StartMemory = start_memory::StartMemory::new();
+static MEMORY: Arena = Arena::new();
 
 /// Called by the C runtime.
 ///
