@@ -196,8 +196,11 @@ fn number(text: &[u8]) -> Option<u64> {
 /// More than any of these files has on a machine that still works.
 const LARGEST_FILE: u64 = 1 << 20;
 
+/// Most of them are no larger.
+const FIRST_READ: usize = 1024;
+
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FIRST_READ);
     std::fs::File::open(path).ok()?.take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

@@ -13,8 +13,11 @@ use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Startup};
+use foster::sys::{self, Arena, Startup};
 use foster::{check, output, report, runtime};
+
+#[global_allocator]
+static MEMORY: Arena = Arena::new();
 
 /// Called by the C runtime.
 ///

@@ -630,6 +630,7 @@ fn is_terminals(signal: Signal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ways;
 
     const COMMAND: i32 = 7;
     const OTHER: Sender = Sender::Process { pid: 42, uid: 0, name: None };
@@ -1102,6 +1103,62 @@ mod tests {
         at_time(&mut state, 3, term());
         at_time(&mut state, 4, died(COMMAND, killed(Signal::TERM)));
         assert_eq!(only_end(at_time(&mut state, 4, NONE_LEFT)), Some(Outcome::Code(143)));
+    }
+
+    fn with_ways(ways: Ways) -> Config<'static> {
+        Config { ways, group: true, ..Config::default() }
+    }
+
+    #[test]
+    fn a_persona_may_leave_its_leftovers() {
+        let config = with_ways(Ways { at_end: AtEnd::Leave, ends_by_code: true, ..Ways::default() });
+        let mut state = state(&config, false, false);
+        assert!(!state.asks_group());
+        at_time(&mut state, 3, died(COMMAND, killed(Signal::TERM)));
+        let end = at_time(&mut state, 3, LEFT);
+        assert!(matches!(end.last(), Some(Action::End(Summary { outcome: Outcome::Code(143), .. }))), "{end:?}");
+        assert!(!end.iter().any(|action| matches!(action, Action::SignalLeftovers(_))), "{end:?}");
+    }
+
+    #[test]
+    fn a_persona_may_ask_the_commands_group_once_while_its_number_is_its_own() {
+        let mut config = with_ways(Ways { at_end: AtEnd::AskGroup, ..Ways::default() });
+        config.rewrites.add("TERM:QUIT").expect("valid");
+        let mut asking = state(&config, false, false);
+        assert!(asking.asks_group());
+        assert_eq!(at_time(&mut asking, 3, Event::Unreaped { pid: 99 }), [], "an orphan");
+        let ask = Action::SignalGroup { leader: COMMAND, signal: Signal::QUIT };
+        assert_eq!(at_time(&mut asking, 3, Event::Unreaped { pid: COMMAND }), [ask]);
+        assert_eq!(at_time(&mut asking, 3, Event::Unreaped { pid: COMMAND }), [], "once");
+        at_time(&mut asking, 3, died(COMMAND, Death::Exited(4)));
+        assert!(matches!(
+            at_time(&mut asking, 3, LEFT).last(),
+            Some(Action::End(Summary { outcome: Outcome::Code(4), .. }))
+        ));
+        assert_eq!(at_time(&mut asking, 3, Event::Unreaped { pid: COMMAND }), [], "never again");
+        config.rewrites.add("TERM:0").expect("valid");
+        let mut dropping = state(&config, false, false);
+        assert_eq!(at_time(&mut dropping, 3, Event::Unreaped { pid: COMMAND }), []);
+    }
+
+    #[test]
+    fn a_persona_may_stop_when_it_is_told_and_not_when_its_command_stops() {
+        let mut config = with_ways(Ways { stops_when_told: true, ..Ways::default() });
+        config.rewrites.default_to(Signal::TSTP, Signal::STOP);
+        config.rewrites.add("TTIN:0").expect("valid");
+        let mut state = state(&config, false, false);
+        let told = steps(&mut state, &[Event::Signal(delivery(20, OTHER))]);
+        let suspend = Action::SuspendSelf(Signal::STOP);
+        assert!(
+            matches!(told[..], [Action::Forward { signal: Signal::STOP, .. }, last] if last == suspend),
+            "{told:?}"
+        );
+        assert_eq!(steps(&mut state, &[stopped(Signal::STOP)]), []);
+        let resumed = steps(&mut state, &[Event::Signal(delivery(18, OTHER))]);
+        assert!(matches!(resumed[..], [Action::Forward { signal: Signal::CONT, .. }]), "{resumed:?}");
+        let dropped = steps(&mut state, &[Event::Signal(delivery(21, OTHER))]);
+        assert!(matches!(dropped[..], [Action::Say(_), last] if last == suspend), "{dropped:?}");
+        assert_eq!(steps(&mut state, &[Event::NotSuspended(Signal::STOP)]), [], "PID 1 cannot be stopped");
     }
 
     fn stopped(signal: Signal) -> Event {

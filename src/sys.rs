@@ -4,7 +4,8 @@
 //! and `nix` knows no real-time signal at all.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
@@ -38,15 +39,13 @@ impl Startup {
         let argc = usize::try_from(argc).unwrap_or(0);
         // SAFETY: the caller's promise: argc valid strings.
         let args = (0..argc).map(|i| unsafe { CStr::from_ptr(*argv.add(i)) }).collect();
-        let mut environment = Vec::new();
         // SAFETY: `environ` is a null-terminated array of C strings, or null after clearenv(3), which nobody called.
-        unsafe {
-            let mut entry = environ;
-            while !entry.is_null() && !(*entry).is_null() {
-                environment.push(CStr::from_ptr(*entry));
-                entry = entry.add(1);
-            }
-        }
+        let environment = unsafe {
+            let first = environ;
+            let is_entry = |i: &usize| !first.is_null() && !(*first.add(*i)).is_null();
+            let count = (0..).take_while(is_entry).count();
+            (0..count).map(|i| CStr::from_ptr(*first.add(i))).collect()
+        };
         Startup { args, environment }
     }
 }
@@ -411,7 +410,7 @@ pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
 const CHILD_STACK_BYTES: usize = 16 * 1024;
 
 #[repr(align(16))]
-struct ChildStack(MaybeUninit<[u8; CHILD_STACK_BYTES]>);
+struct ChildStack(#[expect(dead_code, reason = "only the child touches it")] [u8; CHILD_STACK_BYTES]);
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
 /// ended, which it does with the status that `child` returns. Returns its process ID.
@@ -430,13 +429,14 @@ pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
         // SAFETY: ends this process alone, without the parent's atexit handlers.
         unsafe { libc::_exit(c_int::from(status)) }
     }
-    let mut stack = ChildStack(MaybeUninit::uninit());
+    // Not on foster's own stack: a frame of that size is probed page by page, and each page would be foster's for ever.
+    let mut stack = Box::<ChildStack>::new_uninit();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack is aligned and lives through the call, and grows down from its end. CLONE_VFORK keeps this
     // process, which has a single thread, asleep until the child is done with the shared memory, so the child is like a
     // call on another stack. No handler can run in it: every signal is blocked and none has a handler.
     let pid = unsafe {
-        let top = stack.0.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
+        let top = stack.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
         libc::clone(run::<F>, top.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
     };
     Errno::result(pid)
@@ -718,8 +718,106 @@ pub fn ticks_per_second() -> u64 {
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }
 
+/// Enough for an ordinary start; pages that are not used cost nothing.
+const ARENA_BYTES: usize = 64 * 1024;
+
+/// The allocator of a process that has one thread: memory from the program's own bss, one piece after the other, and from
+/// the C library what does not fit. musl's malloc makes five system calls and dirties as many pages before a start is
+/// over; this makes none. The last piece can be given back or grow, which is how a text that is being read does it; any
+/// other that is given back is lost, and foster allocates nothing for an event, so that is little and ends with the start.
+///
+/// In this order: behind the bytes, `used` would dirty a page of its own.
+#[repr(C)]
+pub struct Arena {
+    used: Cell<usize>,
+    bytes: UnsafeCell<MaybeUninit<[u8; ARENA_BYTES]>>,
+}
+
+// SAFETY: foster has one thread. The child of `vfork` shares its memory, but foster sleeps meanwhile, and the child
+// allocates nothing.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An arena of which nothing is used.
+    pub const fn new() -> Arena {
+        Arena { used: Cell::new(0), bytes: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.bytes.get().cast::<u8>()
+    }
+
+    /// Where this piece begins, if it is the arena's.
+    fn offset_of(&self, piece: *mut u8) -> Option<usize> {
+        piece.addr().checked_sub(self.start().addr()).filter(|offset| *offset < ARENA_BYTES)
+    }
+
+    /// Takes the next piece; `None`: it does not fit.
+    fn take(&self, layout: Layout) -> Option<*mut u8> {
+        let next = self.start().addr().checked_add(self.used.get())?.checked_next_multiple_of(layout.align())?;
+        let offset = next.checked_sub(self.start().addr())?;
+        let end = offset.checked_add(layout.size()).filter(|end| *end <= ARENA_BYTES)?;
+        self.used.set(end);
+        // SAFETY: offset and what follows it are within the arena, as just checked.
+        Some(unsafe { self.start().add(offset) })
+    }
+
+    /// Whether this piece is the one that was taken last.
+    fn is_last(&self, offset: usize, size: usize) -> bool {
+        offset.checked_add(size) == Some(self.used.get())
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Arena {
+        Arena::new()
+    }
+}
+
+// SAFETY: pieces do not overlap, since `used` only goes back when the last one is given back; each is aligned as asked; and
+// what is not the arena's is the C library's from its allocation to its end.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise about the layout.
+        self.take(layout).unwrap_or_else(|| unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
+        match self.offset_of(piece) {
+            Some(offset) if self.is_last(offset, layout.size()) => self.used.set(offset),
+            Some(_) => {}
+            // SAFETY: it came from there, with this layout.
+            None => unsafe { System.dealloc(piece, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let Some(offset) = self.offset_of(piece) else {
+            // SAFETY: it came from there, with this layout.
+            return unsafe { System.realloc(piece, layout, size) };
+        };
+        let end = offset.checked_add(size).filter(|end| *end <= ARENA_BYTES);
+        if let (true, Some(end)) = (self.is_last(offset, layout.size()), end) {
+            self.used.set(end);
+            return piece;
+        }
+        let Ok(wanted) = Layout::from_size_align(size, layout.align()) else { return ptr::null_mut() };
+        // SAFETY: the caller's promise that the size is not 0; the two pieces do not overlap, and both hold what is copied.
+        unsafe {
+            let moved = self.alloc(wanted);
+            if !moved.is_null() {
+                ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
+                self.dealloc(piece, layout);
+            }
+            moved
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -746,5 +844,65 @@ mod tests {
         for leader in [1, 0, -1, i32::MIN] {
             assert_eq!(send_to_group(leader, Signal::CONT, None), Err(Errno::ESRCH), "{leader}");
         }
+    }
+
+    proptest! {
+        /// Pieces of many sizes, given back and grown in any order, beyond what the arena holds: each keeps its bytes.
+        #[test]
+        fn pieces_of_memory_are_aligned_and_never_overlap(
+            steps in proptest::collection::vec((0_usize..3, 1_usize..9000, 0_u32..7, any::<proptest::sample::Index>()), 1..120),
+        ) {
+            let arena = Box::new(Arena::new());
+            let mut pieces: Vec<(*mut u8, Layout, u8)> = Vec::new();
+            for (mark, (what, size, align, which)) in steps.into_iter().enumerate() {
+                let mark = mark as u8;
+                let layout = Layout::from_size_align(size, 1 << align).expect("a layout");
+                // SAFETY: each piece is used within its size and given back once, with its own layout.
+                unsafe {
+                    match what {
+                        1 if !pieces.is_empty() => {
+                            let (piece, layout, _) = pieces.swap_remove(which.index(pieces.len()));
+                            arena.dealloc(piece, layout);
+                        }
+                        2 if !pieces.is_empty() => {
+                            let (piece, old, old_mark) = pieces.swap_remove(which.index(pieces.len()));
+                            let grown = arena.realloc(piece, old, size);
+                            let kept = std::slice::from_raw_parts(grown, size.min(old.size()));
+                            prop_assert!(kept.iter().all(|byte| *byte == old_mark));
+                            ptr::write_bytes(grown, mark, size);
+                            let layout = Layout::from_size_align(size, old.align()).expect("a layout");
+                            pieces.push((grown, layout, mark));
+                        }
+                        _ => {
+                            let piece = arena.alloc(layout);
+                            ptr::write_bytes(piece, mark, size);
+                            pieces.push((piece, layout, mark));
+                        }
+                    }
+                    for (piece, layout, mark) in &pieces {
+                        prop_assert_eq!(piece.addr() % layout.align(), 0);
+                        let bytes = std::slice::from_raw_parts(*piece, layout.size());
+                        prop_assert!(bytes.iter().all(|byte| byte == mark));
+                    }
+                }
+            }
+            for (piece, layout, _) in pieces {
+                // SAFETY: as above.
+                unsafe { arena.dealloc(piece, layout) };
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_piece_grows_in_place_and_is_given_back() {
+        let arena = Box::new(Arena::new());
+        let layout = Layout::from_size_align(100, 8).expect("a layout");
+        // SAFETY: one piece, used within its size, given back once.
+        unsafe {
+            let piece = arena.alloc(layout);
+            assert_eq!(arena.realloc(piece, layout, 5000), piece);
+            arena.dealloc(piece, Layout::from_size_align(5000, 8).expect("a layout"));
+        }
+        assert_eq!(arena.offset_of(arena.start().wrapping_add(arena.used.get())), Some(0), "all of it is free again");
     }
 }

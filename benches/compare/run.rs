@@ -1,7 +1,7 @@
 //! Running an init, each as PID 1 of a namespace of its own or as a subreaper, with the fixture as its command.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +11,18 @@ use std::time::{Duration, Instant};
 /// For one answer: far more than any takes, so that only what is broken meets it. Less than the fixture's own, so that
 /// what is broken is still there to be looked at.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// The same for everybody, whoever runs this: that of a container of Docker's python image.
+const ENVIRONMENT: [&CStr; 8] = [
+    c"PATH=/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    c"HOSTNAME=3f2a9d7c51e8",
+    c"TERM=xterm",
+    c"LANG=C.UTF-8",
+    c"GPG_KEY=7169605F62C751356D054A26A821E680E5FA6305",
+    c"PYTHON_VERSION=3.13.1",
+    c"PYTHON_SHA256=9cf9427bee9e2242e3877dd0f6b641c1853ca461f39d6503ce260a59c80bf0d9",
+    c"HOME=/root",
+];
 
 /// Something that runs a command: an init, or nothing (bare fork and exec).
 #[derive(Clone, Debug)]
@@ -48,6 +60,7 @@ impl Subject {
         let words = words.map(|path| path.as_os_str().as_bytes()).chain(mode.iter().map(|word| word.as_bytes()));
         let words: Vec<CString> = words.map(|word| CString::new(word).expect("no NUL")).collect();
         let pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        let environment: Vec<_> = ENVIRONMENT.iter().map(|entry| entry.as_ptr()).chain([std::ptr::null()]).collect();
         let (out, writer) = std::io::pipe().expect("a pipe");
         let (devnull, out_fd) = (std::fs::File::open("/dev/null").expect("/dev/null"), writer.as_raw_fd());
         let namespace = if place == Place::Pid1 { libc::CLONE_NEWPID } else { 0 };
@@ -57,7 +70,7 @@ impl Subject {
             if pid == 0 {
                 libc::dup2(devnull.as_raw_fd(), 0);
                 libc::dup2(out_fd, 1);
-                libc::execv(pointers[0], pointers.as_ptr());
+                libc::execve(pointers[0], pointers.as_ptr(), environment.as_ptr());
                 libc::_exit(127);
             }
             pid
@@ -84,7 +97,7 @@ impl Running {
 
     /// The time that the fixture's `ping` says, if it does so soon.
     pub fn stamp(&mut self) -> Option<i64> {
-        self.read_within(Duration::from_millis(500)).map(i64::from_ne_bytes)
+        self.read_within(Duration::from_millis(200)).map(i64::from_ne_bytes)
     }
 
     /// A line that the fixture says.

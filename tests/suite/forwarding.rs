@@ -278,9 +278,11 @@ fn with_ok_stop_the_end_by_a_stop_request_is_0_and_no_other() {
     if !namespaces() {
         return;
     }
-    const DIES: &str = "echo ready; exec sleep 600";
-    const CATCHES: &str = "trap 'exit 143' TERM; sleep 600 & echo ready; wait";
-    const CASES: &[(&[&str], &str, i32, Option<i32>)] = &[
+    const DIES: &[&str] = &["wait-to-die"];
+    const CATCHES: &[&str] = &["catch", "143"];
+    // Options, command, signal, and the signal that foster ends by.
+    type Case = (&'static [&'static str], &'static [&'static str], i32, Option<i32>);
+    const CASES: &[Case] = &[
         (&["-e", "stop"], DIES, 15, None),
         (&["-e", "stop"], DIES, 2, None),
         (&["-e", "stop", "-r", "TERM:USR1"], DIES, 15, None),
@@ -289,15 +291,14 @@ fn with_ok_stop_the_end_by_a_stop_request_is_0_and_no_other() {
         (&["-e", "3"], DIES, 15, Some(15)),
     ];
     everywhere(|binary, place| {
-        for (options, script, signal, ended_by) in CASES {
-            let foster = options.iter().fold(Foster::new(binary, place), |foster, option| foster.option(option));
-            let run = foster.run(&["bash", "-c", script]);
+        for (options, command, signal, ended_by) in CASES {
+            let run = Foster::new(binary, place).options(options).fixture(command);
             run.expect("ready");
             run.signal(*signal);
             let finished = run.finish();
             match ended_by {
                 Some(signal) => finished.assert_ended_by(place, *signal),
-                None => assert_eq!(finished.end, End::Exited(0), "{options:?} {script} {signal}: {finished:?}"),
+                None => assert_eq!(finished.end, End::Exited(0), "{options:?} {command:?} {signal}: {finished:?}"),
             }
         }
         let unasked = Foster::new(binary, place).env("FOSTER_OK_EXIT", "3,stop").run(&["sh", "-c", "exit 143"]);

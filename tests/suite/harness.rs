@@ -44,7 +44,7 @@ pub fn everywhere(test: impl Fn(&Path, Place)) {
 }
 
 /// Names the combination when a test panics in it.
-struct Context(String);
+pub struct Context(pub String);
 
 impl Drop for Context {
     fn drop(&mut self) {
@@ -235,8 +235,19 @@ impl Run {
         send(self.foster_pid(), signal);
     }
 
-    /// Waits for the end, and returns how foster ended, what else was on stdout, and stderr.
-    pub fn finish(mut self) -> Finished {
+    /// Waits for the end, and returns how foster ended, what else was on stdout, and stderr. No orphan may have gone to
+    /// another process than foster, and none may be left.
+    pub fn finish(self) -> Finished {
+        let place = self.place;
+        let (finished, others) = self.finish_whatever_is_left();
+        if place == Place::Subreaper {
+            assert_eq!(others, "strays 0 left 0", "an orphan did not go to foster, or stayed; {}", finished.stderr);
+        }
+        finished
+    }
+
+    /// As `finish`, whatever became of orphans: that is returned too, as the fixture's `outer` said it.
+    pub fn finish_whatever_is_left(mut self) -> (Finished, String) {
         let start = Instant::now();
         let status = loop {
             match self.child.try_wait().expect("wait") {
@@ -252,21 +263,36 @@ impl Run {
         self.stderr_reader.take().expect("once").join().expect("the reader");
         let code = status.code().unwrap_or_else(|| panic!("unshare: {status}; stderr: {}", self.stderr()));
         if self.place == Place::Pid1 {
-            return Finished { end: End::Exited(code), lines, stderr: self.stderr() };
+            return (Finished { end: End::Exited(code), lines, stderr: self.stderr() }, String::new());
         }
-        assert_eq!(
-            lines.pop().as_deref(),
-            Some("strays 0 left 0"),
-            "an orphan did not go to foster, or stayed; {}",
-            self.stderr()
-        );
+        let others = lines.pop().unwrap_or_default();
         let told = lines.pop().unwrap_or_else(|| panic!("how did foster end? stderr: {}", self.stderr()));
         let end = match told.split(' ').collect::<Vec<_>>()[..] {
             ["foster", "exited", code] => End::Exited(code.parse().expect("a code")),
             ["foster", "killed", signal, "core", "false"] => End::Killed(signal.parse().expect("a signal")),
             _ => panic!("{told}"),
         };
-        Finished { end, lines, stderr: self.stderr() }
+        (Finished { end, lines, stderr: self.stderr() }, others)
+    }
+
+    /// Whether all is over.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
+    /// The lines of stdout before one that is looked for.
+    pub fn lines_before(&self, last: &str) -> Vec<String> {
+        std::iter::from_fn(|| Some(self.line()).filter(|line| line != last)).collect()
+    }
+
+    /// The next line of stdout, if it is there already.
+    pub fn line_if_any(&self) -> Option<String> {
+        self.stdout.try_recv().ok()
+    }
+
+    /// The PID 1 of the namespace, by its PID outside; 0 before it is there.
+    pub fn namespace_pid(&self) -> i32 {
+        children(self.child.id() as i32).first().copied().unwrap_or(0)
     }
 }
 
@@ -306,15 +332,31 @@ pub fn poll(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Waits until a process has taken every signal that was sent to it.
 pub fn signals_taken(pid: i32) {
-    poll("every signal is taken", || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-        status.contains("\nShdPnd:\t0000000000000000\n")
-    });
+    poll("every signal is taken", || has_taken_signals(pid));
 }
 
+pub fn has_taken_signals(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    // One that is gone has none to take.
+    status.map_or(true, |status| status.contains("\nShdPnd:\t0000000000000000\n"))
+}
+
+/// A process's state as proc_pid_stat(5) has it: `S` sleeping, `T` stopped, `Z` dead; `-` if it is gone.
+pub fn state(pid: i32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
+}
+
+/// A process's name; empty if it is gone.
+pub fn name(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// None if it is gone.
 pub fn children(pid: i32) -> Vec<i32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = std::fs::read_to_string(&path).expect("children (CONFIG_PROC_CHILDREN)");
+    assert!(std::fs::exists("/proc/thread-self/children").expect("/proc"), "CONFIG_PROC_CHILDREN");
+    let children = std::fs::read_to_string(&path).unwrap_or_default();
     children.split_whitespace().map(|child| child.parse().expect("a pid")).collect()
 }
 

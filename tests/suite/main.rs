@@ -6,6 +6,7 @@ mod budgets;
 mod check;
 mod command_line;
 mod completions;
+mod differential;
 mod documents;
 mod forwarding;
 mod gunicorn;

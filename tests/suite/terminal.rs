@@ -11,17 +11,20 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use crate::harness::{Scratch, binaries, fixture, namespaces, poll};
+use crate::harness::{Scratch, binaries, fixture, namespaces, only_child, poll};
 
-const CTRL_C: &str = "\x03";
+pub const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const CTRL_S: &str = "\x13";
-const CTRL_Z: &str = "\x1a";
+pub const CTRL_Z: &str = "\x1a";
 const CTRL_BACKSLASH: &str = "\x1c";
-const PROMPT: &str = "READY> ";
+pub const PROMPT: &str = "READY> ";
+
+const UNSHARE: &[&str] =
+    &["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"];
 
 /// A pseudo-terminal with a session of its own on it, in namespaces of its own.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -30,7 +33,18 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(program: &[&str]) -> Terminal {
+    pub fn run(program: &[&str]) -> Terminal {
+        // As a login session has it, whatever the tests were started with: under nohup or in the background some
+        // signals are ignored.
+        Terminal::start(&[&["setsid", "--ctty", "env", "--default-signal"], UNSHARE, program].concat())
+    }
+
+    /// The program is PID 1 and leads the session, as with `docker run -it`.
+    pub fn run_as_session_leader(program: &[&str]) -> Terminal {
+        Terminal::start(&[&["env", "--default-signal"], UNSHARE, &["setsid", "--ctty"], program].concat())
+    }
+
+    fn start(words: &[&str]) -> Terminal {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // Not openpty(3): its descriptors would be inherited by whatever another test starts at the same time.
         let master = posix_openpt(flags).expect("a pseudo-terminal");
@@ -43,12 +57,8 @@ impl Terminal {
         };
         let keyboard = File::from(OwnedFd::from(master));
         resize(&keyboard, 24, 500);
-        let child = Command::new("setsid")
-            // As a login session has it, whatever the tests were started with: under nohup or in the background some
-            // signals are ignored.
-            .args(["--ctty", "env", "--default-signal"])
-            .args(["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--"])
-            .args(program)
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .envs([("PS1", PROMPT), ("TERM", "dumb"), ("LANG", "C"), ("HISTFILE", "")])
             .env_remove("PROMPT_COMMAND")
             .env_remove("TEST_BINARIES")
@@ -71,29 +81,29 @@ impl Terminal {
     }
 
     /// An interactive bash that is not PID 1, as in a login session.
-    fn shell() -> Terminal {
+    pub fn shell() -> Terminal {
         let mut terminal =
             Terminal::run(&[fixture().to_str().unwrap(), "outer", "bash", "--norc", "--noprofile", "-i"]);
         terminal.expect(PROMPT);
         terminal
     }
 
-    fn keys(&mut self, keys: &str) {
+    pub fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
     }
 
     /// Types a command line. What is typed is echoed, so output that is looked for must not stand in it.
-    fn line(&mut self, line: &str) {
+    pub fn line(&mut self, line: &str) {
         self.keys(&format!("{line}\n"));
         self.expect(line);
     }
 
-    fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         String::from_utf8_lossy(&self.screen.lock().expect("not poisoned")[self.seen..]).into_owned()
     }
 
     /// Waits until this text is on the screen, behind everything that was waited for before.
-    fn expect(&mut self, text: &str) {
+    pub fn expect(&mut self, text: &str) {
         let screen = Arc::clone(&self.screen);
         let seen = self.seen;
         let find = || {
@@ -108,16 +118,36 @@ impl Terminal {
         self.seen += found.unwrap() + text.len();
     }
 
+    /// Asks a shell for the exit status.
+    pub fn status(&mut self) -> String {
+        self.expect(PROMPT);
+        self.line("echo status=$?.");
+        self.expect("status=");
+        poll("the status is on the screen", || self.screen().contains('.'));
+        self.screen().split('.').next().unwrap_or_default().to_owned()
+    }
+
     /// Waits for the prompt, and then asks for the exit status.
-    fn expect_status(&mut self, status: i32) {
+    pub fn expect_status(&mut self, status: i32) {
         self.expect(PROMPT);
         self.line("echo status=$?.");
         self.expect(&format!("status={status}."));
         self.expect(PROMPT);
     }
 
+    /// The program's process ID; of a shell in it, and of what runs there, it is the parent.
+    pub fn program_pid(&self) -> i32 {
+        only_child(self.child.id() as i32)
+    }
+
+    /// How the program ended.
+    pub fn finish(&mut self) -> Option<i32> {
+        poll(&format!("it ends; screen: {:?}", self.screen()), || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().code()
+    }
+
     /// Waits until the foreground group's leader is a process of this name.
-    fn expect_foreground(&self, name: &str) {
+    pub fn expect_foreground(&self, name: &str) {
         use std::os::fd::AsFd;
         poll(&format!("{name} is in the foreground; screen: {:?}", self.screen()), || {
             nix::unistd::tcgetpgrp(self.keyboard.as_fd()).is_ok_and(|group| {
