@@ -9,12 +9,12 @@ use nix::errno::Errno;
 
 use crate::cgroup::Controller;
 use crate::config::{Apart, Config, Orphans};
-use crate::exit::{Change, Death, OWN_FAILURE, Outcome};
+use crate::exit::{Change, Death, Outcome};
 use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
-use crate::spawn::{self, Inherited};
+use crate::spawn::{self, Failure, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
 use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
@@ -38,11 +38,6 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     if let Some(errno) = unusable {
         reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
     }
-    if let Some((call, errno)) = sys::missing_call() {
-        let code = config.ways.codes.of(OWN_FAILURE);
-        reporter.not_started(&format!("cannot supervise a command, {call} is refused: {}", errno.desc()), code);
-        return code;
-    }
     let is_pid1 = sys::pid() == INIT;
     if !is_pid1 {
         adopt_orphans(config.ways.orphans, &reporter);
@@ -60,11 +55,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
         Ok(spawned) => spawned,
-        Err(failure) => {
-            let code = config.ways.codes.of(failure.code);
-            reporter.not_started(&failure.message, code);
-            return code;
-        }
+        Err(failure) => return give_up(config, &reporter, &failure),
     };
     drop(terminal);
     let clock = Instant::now();
@@ -80,9 +71,18 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
+fn give_up(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
+    let code = config.ways.codes.of(failure.code);
+    reporter.not_started(&failure.message, code);
+    code
+}
+
 /// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
 /// and foster closes its copies, so that it does not keep them open for whoever passed them on.
 fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
+    if let Err(errno) = sys::try_wait_for_signal() {
+        return give_up(config, &reporter, &Failure::no_signals(errno));
+    }
     let is_pid1 = sys::pid() == INIT;
     release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);

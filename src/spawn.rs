@@ -141,6 +141,7 @@ struct Child<'a> {
 /// Why the child did not become the command.
 #[derive(Clone, Copy)]
 enum Obstacle {
+    Signals(Errno),
     User(Errno),
     Directory(Errno),
     /// Which candidate of the search tells most about why.
@@ -188,7 +189,7 @@ impl Child<'_> {
                 Apart::Session => setsid().map(drop),
             };
             no_group = own_group.err();
-            sys::discard_pending_signals();
+            let signals = sys::discard_pending_signals();
             if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
                 no_terminal = terminal.give_to(sys::pid()).err();
                 has_terminal = no_terminal.is_none();
@@ -203,7 +204,8 @@ impl Child<'_> {
                 // It was ignored when foster came, so it can be.
                 let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
             }
-            let obstacle = self.settle().err().unwrap_or_else(|| {
+            let settled = signals.map_err(Obstacle::Signals).and_then(|()| self.settle());
+            let obstacle = settled.err().unwrap_or_else(|| {
                 sys::set_signal_mask(self.inherited.mask);
                 let (which, errno) = search.execute(&mut path, args, &environment);
                 Obstacle::Exec(which, errno)
@@ -224,6 +226,7 @@ impl Child<'_> {
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
         match obstacle {
+            Obstacle::Signals(errno) => Err(Failure::no_signals(errno)),
             Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
             Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
             Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
@@ -367,6 +370,12 @@ impl Failure {
             None => f.write_str("no such file or directory"),
         });
         Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}", OneLine(name)) }
+    }
+
+    /// Without a wait foster would spin, and forward nothing.
+    pub fn no_signals(errno: Errno) -> Failure {
+        let message = format!("cannot wait for signals, rt_sigtimedwait(2) is refused: {}", errno.desc());
+        Failure { code: OWN_FAILURE, message }
     }
 
     fn no_process(errno: Errno) -> Failure {

@@ -124,19 +124,24 @@ pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Dispo
 ///
 /// One system call takes the signal with its siginfo, in the kernel's order, and never drops a queued one.
 pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
+    take_signal(SignalSet::ALL, timeout).ok()
+}
+
+/// rt_sigtimedwait(2): EAGAIN after the timeout, EINTR as above, and anything else where a sandbox refuses it.
+fn take_signal(mask: SignalSet, timeout: Option<Duration>) -> Result<Delivery, Errno> {
     let mut info = MaybeUninit::<SigInfo>::uninit();
     let timeout = timeout.map(|left| libc::timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let mask = SignalSet::ALL;
     // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
     let number =
         unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask.0, info.as_mut_ptr(), timeout, MASK_BYTES) };
-    let signal = Signal::new(i32::try_from(number).ok()?)?;
+    let number = i32::try_from(Errno::result(number)?).unwrap_or(0);
+    let signal = Signal::new(number).ok_or(Errno::EINVAL)?;
     // SAFETY: on success the kernel has written the whole structure.
-    Some(delivery(signal, unsafe { info.assume_init_ref() }))
+    Ok(delivery(signal, unsafe { info.assume_init_ref() }))
 }
 
 /// Reads the origin out of a siginfo. Positive codes are the kernel's; negative ones and SI_USER (0) another process's,
@@ -155,8 +160,28 @@ fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
 
 /// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
 /// the whole process group that it had just been in, foster included, and foster forwards its own copy.
-pub fn discard_pending_signals() {
-    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+///
+/// # Errors
+/// A sandbox refuses rt_sigtimedwait(2): foster could not wait for anything either.
+pub fn discard_pending_signals() -> Result<(), Errno> {
+    loop {
+        match take_signal(SignalSet::ALL, Some(Duration::ZERO)) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Whether [`wait_for_signal`] can wait; takes no signal.
+///
+/// # Errors
+/// A sandbox refuses rt_sigtimedwait(2).
+pub fn try_wait_for_signal() -> Result<(), Errno> {
+    match take_signal(SignalSet::default(), Some(Duration::ZERO)) {
+        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Sends a signal to one process, with the payload that came with it.
@@ -348,26 +373,6 @@ fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Reaped, NoNews> {
             -1 if Errno::last() == Errno::EINTR => {}
             other => return Err(NoNews::from(other)),
         }
-    }
-}
-
-/// A call that foster cannot be an init without, if a sandbox refuses it: it would wait in vain or for ever.
-pub fn missing_call() -> Option<(&'static str, Errno)> {
-    let (nothing, at_once) = (SignalSet::default(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
-    let no_info = ptr::null_mut::<SigInfo>();
-    // SAFETY: mask and timeout live through the call; no siginfo is asked for.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const nothing.0, no_info, &raw const at_once, MASK_BYTES);
-    }
-    match Errno::last() {
-        Errno::EAGAIN | Errno::EINTR => {}
-        refused => return Some(("rt_sigtimedwait(2)", refused)),
-    }
-    // Nobody is a child of itself. SAFETY: neither status nor usage is asked for.
-    unsafe { libc::wait4(pid(), ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
-    match Errno::last() {
-        Errno::ECHILD | Errno::EINTR => None,
-        refused => Some(("wait4(2)", refused)),
     }
 }
 
