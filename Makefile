@@ -48,8 +48,11 @@ check:
 
 # What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
 PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish
+# The container runtimes, each by its program, and what the images for them are made of.
+RUNTIMES := crun=crun runc=runc podman=podman busybox=busybox-static
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
+	@$(SUDO) bash tests/runtimes/install.sh $(RUNTIMES)
 
 # Moved to its name when it is whole, so an interrupted pip leaves nothing that looks made. The scripts in bin/ name the
 # old place and do not run; the tests use bin/python -m gunicorn, which does.

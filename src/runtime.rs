@@ -14,7 +14,7 @@ use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
-use crate::spawn::{self, Failure, Inherited};
+use crate::spawn::{self, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
 use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
@@ -38,7 +38,8 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     if let Some(errno) = unusable {
         reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
     }
-    let is_pid1 = sys::pid() == INIT;
+    let own = sys::pid();
+    let is_pid1 = own == INIT;
     if !is_pid1 {
         adopt_orphans(config.ways.orphans, &reporter);
     }
@@ -53,9 +54,13 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
             None
         }
     };
-    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
+    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
         Ok(spawned) => spawned,
-        Err(failure) => return give_up(config, &reporter, &failure),
+        Err(failure) => {
+            let code = config.ways.codes.of(failure.code);
+            reporter.not_started(&failure.message, code);
+            return code;
+        }
     };
     drop(terminal);
     let clock = Instant::now();
@@ -71,18 +76,9 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
-fn give_up(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
-    let code = config.ways.codes.of(failure.code);
-    reporter.not_started(&failure.message, code);
-    code
-}
-
 /// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
 /// and foster closes its copies, so that it does not keep them open for whoever passed them on.
 fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
-    if let Err(errno) = sys::try_wait_for_signal() {
-        return give_up(config, &reporter, &Failure::no_signals(errno));
-    }
     let is_pid1 = sys::pid() == INIT;
     release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);

@@ -124,24 +124,19 @@ pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Dispo
 ///
 /// One system call takes the signal with its siginfo, in the kernel's order, and never drops a queued one.
 pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
-    take_signal(SignalSet::ALL, timeout).ok()
-}
-
-/// rt_sigtimedwait(2): EAGAIN after the timeout, EINTR as above, and anything else where a sandbox refuses it.
-fn take_signal(mask: SignalSet, timeout: Option<Duration>) -> Result<Delivery, Errno> {
     let mut info = MaybeUninit::<SigInfo>::uninit();
     let timeout = timeout.map(|left| libc::timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mask = SignalSet::ALL;
     // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
     let number =
         unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask.0, info.as_mut_ptr(), timeout, MASK_BYTES) };
-    let number = i32::try_from(Errno::result(number)?).unwrap_or(0);
-    let signal = Signal::new(number).ok_or(Errno::EINVAL)?;
+    let signal = Signal::new(i32::try_from(number).ok()?)?;
     // SAFETY: on success the kernel has written the whole structure.
-    Ok(delivery(signal, unsafe { info.assume_init_ref() }))
+    Some(delivery(signal, unsafe { info.assume_init_ref() }))
 }
 
 /// Reads the origin out of a siginfo. Positive codes are the kernel's; negative ones and SI_USER (0) another process's,
@@ -156,32 +151,6 @@ fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
     let is_queued = info.code < 0 && info.code != libc::SI_TKILL && sender != Sender::Kernel;
     let payload = is_queued.then_some(Payload { code: info.code, pid: info.pid, uid: info.uid, value: info.value });
     Delivery { signal, sender, payload }
-}
-
-/// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
-/// the whole process group that it had just been in, foster included, and foster forwards its own copy.
-///
-/// # Errors
-/// A sandbox refuses rt_sigtimedwait(2): foster could not wait for anything either.
-pub fn discard_pending_signals() -> Result<(), Errno> {
-    loop {
-        match take_signal(SignalSet::ALL, Some(Duration::ZERO)) {
-            Ok(_) => {}
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-/// Whether [`wait_for_signal`] can wait; takes no signal.
-///
-/// # Errors
-/// A sandbox refuses rt_sigtimedwait(2).
-pub fn try_wait_for_signal() -> Result<(), Errno> {
-    match take_signal(SignalSet::default(), Some(Duration::ZERO)) {
-        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// Sends a signal to one process, with the payload that came with it.
@@ -373,6 +342,33 @@ fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Reaped, NoNews> {
             -1 if Errno::last() == Errno::EINTR => {}
             other => return Err(NoNews::from(other)),
         }
+    }
+}
+
+/// Whether a sandbox lets this process, whose ID is `own`, wait for children at all: an init that cannot would wait in
+/// vain, or for ever.
+///
+/// # Errors
+/// What wait4(2) says instead of ECHILD, since nobody is a child of itself.
+pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
+    // SAFETY: neither status nor usage is asked for.
+    unsafe { libc::wait4(own, ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
+    match Errno::last() {
+        Errno::ECHILD | Errno::EINTR => Ok(()),
+        refused => Err(refused),
+    }
+}
+
+/// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
+/// the whole process group that it had just been in, foster included, and foster forwards its own copy.
+///
+/// # Errors
+/// A sandbox refuses rt_sigtimedwait(2), by which foster itself waits for everything.
+pub fn discard_pending_signals() -> Result<(), Errno> {
+    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+    match Errno::last() {
+        Errno::EAGAIN | Errno::EINTR => Ok(()),
+        refused => Err(refused),
     }
 }
 
@@ -769,9 +765,6 @@ const ARENA_BYTES: usize = 64 * 1024;
 /// over; this makes none. The last piece can be given back or grow, which is how a text that is being read does it; any
 /// other that is given back is lost, and foster allocates nothing for an event, so that is little and ends with the start.
 ///
-/// When the C library has none left either, `E` has the last word instead of std's abort(3), which in PID 1 is a crash
-/// without a word. A type, because a pointer to a function would move the whole arena from the bss into the file.
-///
 /// In this order: behind the bytes, `used` would dirty a page of its own.
 #[repr(C)]
 pub struct Arena<E> {
@@ -780,15 +773,12 @@ pub struct Arena<E> {
     exhausted: PhantomData<E>,
 }
 
-/// What to do when there is no memory left.
+/// What to do when the C library has no memory left either; std's abort(3) would be a crash of PID 1 without a word. A type
+/// and no value, which would put the arena into the program's file.
 pub trait Exhausted {
     /// Must not allocate.
     fn exhausted() -> !;
 }
-
-// SAFETY: foster has one thread. The child of `vfork` shares its memory, but foster sleeps meanwhile, and the child
-// allocates nothing.
-unsafe impl<E> Sync for Arena<E> {}
 
 impl<E: Exhausted> Default for Arena<E> {
     fn default() -> Arena<E> {
@@ -796,10 +786,21 @@ impl<E: Exhausted> Default for Arena<E> {
     }
 }
 
+// SAFETY: foster has one thread. The child of `vfork` shares its memory, but foster sleeps meanwhile, and the child
+// allocates nothing.
+unsafe impl<E> Sync for Arena<E> {}
+
 impl<E: Exhausted> Arena<E> {
     /// An arena of which nothing is used.
     pub const fn new() -> Arena<E> {
-        Arena { used: Cell::new(0), exhausted: PhantomData, bytes: UnsafeCell::new(MaybeUninit::uninit()) }
+        Arena { used: Cell::new(0), bytes: UnsafeCell::new(MaybeUninit::uninit()), exhausted: PhantomData }
+    }
+
+    fn checked(memory: *mut u8) -> *mut u8 {
+        if memory.is_null() {
+            E::exhausted()
+        }
+        memory
     }
 
     fn start(&self) -> *mut u8 {
@@ -819,14 +820,6 @@ impl<E: Exhausted> Arena<E> {
         self.used.set(end);
         // SAFETY: offset and what follows it are within the arena, as just checked.
         Some(unsafe { self.start().add(offset) })
-    }
-
-    /// What the C library gave, if it gave anything.
-    fn checked(piece: *mut u8) -> *mut u8 {
-        if piece.is_null() {
-            E::exhausted()
-        }
-        piece
     }
 
     /// Whether this piece is the one that was taken last.
@@ -862,14 +855,12 @@ unsafe impl<E: Exhausted> GlobalAlloc for Arena<E> {
             self.used.set(end);
             return piece;
         }
-        let Ok(wanted) = Layout::from_size_align(size, layout.align()) else { return ptr::null_mut() };
-        // SAFETY: the caller's promise that the size is not 0; the two pieces do not overlap, and both hold what is copied.
+        // SAFETY: the caller's promise: a size that with this alignment makes a layout. The two pieces do not overlap, and
+        // both hold what is copied.
         unsafe {
-            let moved = self.alloc(wanted);
-            if !moved.is_null() {
-                ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
-                self.dealloc(piece, layout);
-            }
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
+            self.dealloc(piece, layout);
             moved
         }
     }
@@ -880,14 +871,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    struct Test;
-
-    impl Exhausted for Test {
-        fn exhausted() -> ! {
-            panic!("no memory")
-        }
-    }
 
     #[test]
     fn a_late_text_is_prefix_and_number_and_ends() {
@@ -915,13 +898,21 @@ mod tests {
         }
     }
 
+    struct NoMemory;
+
+    impl Exhausted for NoMemory {
+        fn exhausted() -> ! {
+            panic!("no memory")
+        }
+    }
+
     proptest! {
         /// Pieces of many sizes, given back and grown in any order, beyond what the arena holds: each keeps its bytes.
         #[test]
         fn pieces_of_memory_are_aligned_and_never_overlap(
             steps in proptest::collection::vec((0_usize..3, 1_usize..9000, 0_u32..7, any::<proptest::sample::Index>()), 1..120),
         ) {
-            let arena = Box::new(Arena::<Test>::new());
+            let arena = Box::new(Arena::<NoMemory>::new());
             let mut pieces: Vec<(*mut u8, Layout, u8)> = Vec::new();
             for (mark, (what, size, align, which)) in steps.into_iter().enumerate() {
                 let mark = mark as u8;
@@ -964,7 +955,7 @@ mod tests {
 
     #[test]
     fn the_last_piece_grows_in_place_and_is_given_back() {
-        let arena = Box::new(Arena::<Test>::new());
+        let arena = Box::new(Arena::<NoMemory>::new());
         let layout = Layout::from_size_align(100, 8).expect("a layout");
         // SAFETY: one piece, used within its size, given back once.
         unsafe {

@@ -137,10 +137,11 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
+            // An init that is no PID 1 would leave them to this program.
+            children(self.pid).into_iter().for_each(|child| signal_one(child, libc::SIGKILL));
             self.signal(libc::SIGKILL);
             self.wait();
         }
-        // What a broken init that was no PID 1 has left is this program's now, which is PID 1: its end ends them.
     }
 }
 

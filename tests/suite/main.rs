@@ -17,6 +17,7 @@ mod pause;
 mod policy;
 mod programs;
 mod reaping;
+mod runtimes;
 mod spawning;
 mod stopping;
 mod storms;

@@ -292,6 +292,8 @@ fn in_a_script_the_terminal_comes_back_for_the_next_command() {
         let script = scratch.file("script", text.as_bytes(), "755");
         let mut shell = Terminal::shell();
         shell.line(&format!("sh {}", script.display()));
+        // Before, the shell's line editor has the echo off, and the first "one" on the screen would be the answer's.
+        shell.expect_foreground("sh");
         for (word, said) in [("one", "<one>"), ("two", "<two>"), ("three", "[three]")] {
             shell.line(word);
             shell.expect(said);

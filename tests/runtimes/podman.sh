@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# foster under podman: as its --init, as an image's ENTRYPOINT, in the images of Dockerfile.example and in pods.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/common.sh"
+. "$here/images.sh"
+top=$here/../..
+
+# Storage of its own. The limits on files and processes that podman would raise need a privilege that may be missing.
+cat >"$work/containers.conf" <<CONF
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+netns = "none"
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+CONF
+export CONTAINERS_CONF=$work/containers.conf
+PODMAN=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver overlay)
+podman() { command "${PODMAN[@]}" "$@"; }
+clean_up() {
+    podman pod rm --all --force --time 0 >/dev/null 2>&1 || true
+    podman rm --all --force --time 0 >/dev/null 2>&1 || true
+    umount "$work/storage/overlay" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+run() { # OPTION... IMAGE WORD...
+    local code=0
+    podman run --rm "$@" >"$work/out" 2>&1 || code=$?
+    echo $code
+}
+logged() { podman logs "$1" >"$work/out" 2>&1 && grep -q -- "$2" "$work/out"; } # CONTAINER TEXT
+start() {                                                                        # TEXT OPTION... IMAGE WORD...
+    podman run --detach --name app "${@:2}" >/dev/null
+    until_true 'the container is ready' logged app "$1"
+}
+# Prints the exit code of a container that has been stopped, leaves what it said in $work/out, and removes it.
+ended() { # [CONTAINER]
+    podman wait "${1:-app}"
+    podman logs "${1:-app}" >"$work/out" 2>&1
+    podman rm --force --time 0 "${1:-app}" >/dev/null
+}
+
+# An image that holds a static program alone, and one with foster in front of it.
+mkdir "$work/scratch"
+install "$FOSTER" "$work/scratch/foster" && install "$FIXTURE" "$work/scratch/fixture"
+printf 'FROM scratch\nCOPY fixture /fixture\nENV PATH=/\nUSER 65534:65534\n' |
+    podman build -q --network none -t program -f - "$work/scratch" >/dev/null
+printf 'FROM program\nCOPY foster /foster\nENTRYPOINT ["/foster", "--"]\nCMD ["fixture", "delay"]\n' |
+    podman build -q --network none --pull=never -t under-foster -f - "$work/scratch" >/dev/null
+
+init=(--init --init-path "$FOSTER")
+is '--init: the exit code is the command'\''s' "$(run "${init[@]}" program fixture exit 7)" 7
+is '--init: no such command' "$(run "${init[@]}" program nonexistent)" 127
+is '--init: killed by SIGSEGV' "$(run "${init[@]}" program fixture die 11)" 139
+is '--init: 100 orphans are reaped' \
+    "$(run "${init[@]}" program fixture orphans 100 1 apart) $(said '^reaped 100 zombies 0$')" '0 yes'
+is '--init, with everything taken away' "$(run --read-only --cap-drop all --security-opt no-new-privileges \
+    --pids-limit 20 "${init[@]}" program fixture orphans 3 1 apart)" 0
+is '--init: out of memory' "$(run --memory 32m "${init[@]}" program fixture eat-memory) $(said "error: .* $OOM$")" '137 yes'
+code=0
+in_terminal "${PODMAN[@]}" run --rm -it "${init[@]}" program fixture exit 6 >"$work/out" 2>&1 || code=$?
+is '--init, in a terminal' $code 6
+
+start ready "${init[@]}" program fixture delay
+podman stop --time 20 app >/dev/null
+is 'stop --time: SIGTERM reaches the command' "$(ended)" 42
+start ready "${init[@]}" --stop-signal USR2 program fixture delay
+podman stop --time 20 app >/dev/null
+is '--stop-signal USR2' "$(ended)" 7
+start ready "${init[@]}" program fixture delay
+podman kill --signal RTMIN+3 app >/dev/null
+until_true 'the signal has arrived' logged app 'got 37'
+podman kill --signal TERM app >/dev/null
+is 'kill --signal RTMIN+3, then TERM' "$(ended)" 42
+start 'stubborn got 15' "${init[@]}" program fixture leave stubborn
+podman stop --time 1 app >/dev/null 2>&1
+is 'stop --time 1: SIGKILL by podman' "$(ended)" 137
+
+start ready under-foster
+podman exec app /foster --check >"$work/out" 2>&1 && code=0 || code=$?
+is 'exec foster --check, in an image without a shell' "$code $(said '^healthy$')" '0 yes'
+podman stop --time 20 app >/dev/null
+is 'ENTRYPOINT of a FROM scratch image' "$(ended)" 42
+start 'stubborn got 15' --env FOSTER_GRACE=1s under-foster fixture leave stubborn
+is 'FOSTER_GRACE: foster kills what is left, with a line' "$(podman stop --time 20 app >/dev/null; ended)" 4
+
+# Dockerfile.example itself, with the command lines that stand in it.
+import() { # NAME ROOT CHANGE...
+    tar -C "$2" -cf "$work/image.tar" .
+    podman import -q "${@:3}" "$work/image.tar" "$1" >/dev/null 2>&1
+}
+busybox_root "$work/busybox" && import busybox:1 "$work/busybox"
+rust_root "$work/rust" && import rust:1-alpine "$work/rust" "${RUST_ENV[@]}"
+python_root "$work/python" && import python:3-slim "$work/python" "${PYTHON_ENV[@]}"
+build() { # IMAGE OPTION...
+    podman build --network none --pull=never -f "$top/Dockerfile.example" -t "$@" "$top" >"$work/out" 2>&1 && echo built
+}
+is 'Dockerfile.example, --target foster' "$(build foster --target foster "${BUILD_MOUNTS[@]}")" built
+is 'it is the same version' "$(run foster --version) $(cat "$work/out")" "0 $("$FOSTER" --version)"
+is 'Dockerfile.example, --target foster-installer' \
+    "$(build foster-installer:1.0 --target foster-installer "${BUILD_MOUNTS[@]}")" built
+is 'Dockerfile.example' "$(build app:1.0)" built
+start 'Booting worker' app:1.0
+podman exec app /usr/local/bin/foster --check >"$work/out" 2>&1 && code=0 || code=$?
+is 'its server is healthy' "$code $(said '^healthy$')" '0 yes'
+podman stop --time 20 app >/dev/null
+is 'and stops gracefully' "$(ended) $(said 'Shutting down: Master')" '0 yes'
+
+# The pods of docs/examples. Without a network there are no ports. podman before 4.4 has no emptyDir: a volume of its own takes
+# its place. And it removes an init container before it knows that this has ended, unless the pod says not to.
+always='io.podman.annotations.init.container.type: always'
+play() { # FILE
+    sed -E -e '/^ *ports:$/,+1d' -e "s/^metadata:$/&\n  annotations: {$always}/" \
+        -e 's/emptyDir: \{\}/persistentVolumeClaim: {claimName: empty}/' "$top/docs/examples/kubernetes/$1" >"$work/pod.yaml"
+    podman kube play --network none "$work/pod.yaml" >"$work/out" 2>&1 || cat "$work/out"
+}
+first_of_pid_1() { podman exec "$1" cat /proc/1/cmdline | tr '\0' '\n' | head -1; } # CONTAINER
+
+play deployment.yaml
+until_true 'the deployment is ready' logged app-pod-0-app 'Booting worker'
+is 'Deployment: foster is PID 1' "$(first_of_pid_1 app-pod-0-app)" /usr/local/bin/foster
+is 'Deployment: the liveness probe' "$(podman healthcheck run app-pod-0-app >/dev/null 2>&1 && echo ok)" ok
+podman stop --time 30 app-pod-0-app >/dev/null
+is 'Deployment: a stop, 5 s held back' "$(ended app-pod-0-app) $(said 'Shutting down: Master')" '0 yes'
+
+play copied.yaml
+until_true 'the copied foster is there' logged copied-server 'Serving HTTP'
+is 'copied into a volume: foster is PID 1' "$(first_of_pid_1 copied-server)" /opt/foster/foster
+podman stop --time 30 copied-server >/dev/null
+is 'copied into a volume: SIGTERM reaches the command' "$(ended copied-server)" 143
+
+play shared.yaml
+until_true 'the shared pod is ready' logged shared-app 'Booting worker'
+is 'shared PID namespace: the pause process is PID 1' "$(first_of_pid_1 shared-app)" /catatonit
+podman stop --time 30 shared-app >/dev/null
+is 'shared PID namespace: the server stops' "$(ended shared-app) $(said 'Shutting down: Master')" '0 yes'
+is 'shared PID namespace: the other container runs on' "$(podman exec shared-sidecar echo yes)" yes
+podman stop --time 30 shared-sidecar >/dev/null
+is 'shared PID namespace: and stops, killed by SIGTERM' "$(ended shared-sidecar)" 143
+finished

@@ -1,0 +1,98 @@
+//! foster in the runtimes that people have: the scripts in tests/runtimes, each of which reports its checks as TAP does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Scratch, binaries, fixture, skipped};
+
+/// For one script: they take seconds, the virtual machine a minute.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether these programs are there, and root to run them. In CI they must be.
+fn possible(programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| {
+        !Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status().unwrap().success()
+    });
+    let reason = match missing {
+        Some(program) => format!("no {program} (make test installs it)"),
+        None if !root_can_be_had() => "not root, and sudo wants a password".to_owned(),
+        None => return true,
+    };
+    assert!(std::env::var_os("CI").is_none(), "CI, and {reason}");
+    skipped(&format!("{reason}, so foster is not run under it: {programs:?}"));
+    false
+}
+
+fn root_can_be_had() -> bool {
+    as_root().arg("true").output().is_ok_and(|output| output.status.success())
+}
+
+fn as_root() -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mut command = Command::new(if status.contains("\nUid:\t0\t0") { "env" } else { "sudo" });
+    if !status.contains("\nUid:\t0\t0") {
+        command.args(["-n", "env"]);
+    }
+    command
+}
+
+/// Runs a script in namespaces of its own, and expects that every one of its checks is ok.
+fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
+    let scratch = Scratch::new(&format!("{name}-{}", args.join("-")));
+    let (out, path) = (scratch.path("out"), std::env::var("PATH").unwrap());
+    let mut command = as_root();
+    command.arg(format!("PATH={path}")).arg(format!("FOSTER={}", binaries()[0].display()));
+    command.arg(format!("FIXTURE={}", fixture().display()));
+    command.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
+    // The PID namespace ends with the script, and with it everything that a script which fails leaves behind.
+    command.args(["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "bash"]);
+    command.arg(root().join("tests/runtimes").join(name)).args(args).stdin(Stdio::null());
+    let file = std::fs::File::create(&out).unwrap();
+    let mut child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let said = std::fs::read_to_string(&out).unwrap();
+    assert!(child.wait().unwrap().success(), "{name} {args:?}:\n{said}");
+    assert!(said.contains("\nok 2 - ") && !said.contains("not ok"), "{name} {args:?}:\n{said}");
+}
+
+#[test]
+fn crun() {
+    if possible(&["crun"]) {
+        script("oci.sh", &["crun"], &[]);
+    }
+}
+
+#[test]
+fn runc() {
+    if possible(&["runc"]) {
+        script("oci.sh", &["runc"], &[]);
+    }
+}
+
+/// podman builds Dockerfile.example with the compiler, the crates and the gunicorn that are here.
+#[test]
+fn podman() {
+    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| root().join("target/venv"), PathBuf::from);
+    let lib = venvs.join("gunicorn-23.0.0/lib");
+    let python = std::fs::read_dir(&lib).ok().and_then(|mut entries| entries.next()?.ok());
+    let Some(site) = python.map(|python| python.path().join("site-packages")) else {
+        assert!(std::env::var_os("CI").is_none(), "CI, and no gunicorn in {}", lib.display());
+        return skipped("no gunicorn (make test installs it), so foster is not run under podman");
+    };
+    if possible(&["podman", "runc", "busybox", "gcc", "rustc"]) {
+        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+        let toolchain = PathBuf::from(String::from_utf8(sysroot).unwrap().trim_end());
+        let cargo = std::env::var("CARGO_HOME").unwrap_or(std::env::var("HOME").unwrap() + "/.cargo");
+        let registry = Path::new(&cargo).join("registry");
+        script("podman.sh", &[], &[("TOOLCHAIN", toolchain), ("REGISTRY", registry), ("SITE", site)]);
+    }
+}
