@@ -8,6 +8,7 @@ mod command_line;
 mod completions;
 mod differential;
 mod documents;
+mod examples;
 mod forwarding;
 mod gunicorn;
 mod harness;
