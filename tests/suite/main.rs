@@ -9,6 +9,7 @@ mod command_line;
 mod completions;
 mod differential;
 mod documents;
+mod examples;
 mod faults;
 mod forwarding;
 mod gunicorn;
