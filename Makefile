@@ -10,7 +10,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build aarch64 demo test bench check packages
+.PHONY: build aarch64 deb demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
@@ -21,13 +21,22 @@ build:
 aarch64:
 	rustup target add aarch64-unknown-linux-musl 2>/dev/null
 	cargo build --release --target aarch64-unknown-linux-musl
+# target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
+deb: build target/tools/bin/cargo-deb
+	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
+	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
+
+# Built once and run for a second: not optimized.
+target/tools/bin/cargo-deb:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    cargo install -q --locked --no-default-features --root target/tools cargo-deb@3.8.0
 
 demo: build
 	@{ command -v python3 && command -v unshare && command -v nsenter; } >/dev/null || \
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) target/servers build aarch64
+test: check packages $(VENVS) target/servers build aarch64 deb
 	cargo build --release --target $(GNU)
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \

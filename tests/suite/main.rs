@@ -15,6 +15,7 @@ mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod packages;
 mod pause;
 mod policy;
 mod programs;
