@@ -1269,6 +1269,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stopped_command_is_continued_for_a_stop_request_unless_it_was_already() {
+        for (between, count) in [(10, 1), (18, 0)] {
+            let mut state = state(&Config::default(), true, false);
+            steps(&mut state, &[stopped(Signal::STOP), Event::Signal(delivery(between, OTHER))]);
+            let asked = steps(&mut state, &[term()]);
+            let continued = asked.iter().filter(|action| **action == Action::Continue(COMMAND)).count();
+            assert_eq!(continued, count, "after signal {between}: {asked:?}");
+        }
+    }
+
     /// One way to configure and to start foster.
     type Policy = (Config<'static>, bool, bool);
 
