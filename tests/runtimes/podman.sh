@@ -52,9 +52,10 @@ printf 'FROM scratch\nCOPY fixture /fixture\nENV PATH=/\nUSER 65534:65534\n' |
 printf 'FROM program\nCOPY foster /foster\nENTRYPOINT ["/foster", "--"]\nCMD ["fixture", "delay"]\n' |
     podman build -q --network none --pull=never -t under-foster -f - "$work/scratch" >/dev/null
 
+# podman mounts it as /run/podman-init, by which name foster does as catatonit does.
 init=(--init --init-path "$FOSTER")
 is '--init: the exit code is the command'\''s' "$(run "${init[@]}" program fixture exit 7)" 7
-is '--init: no such command' "$(run "${init[@]}" program nonexistent)" 127
+is '--init: no such command, 1 as catatonit has it' "$(run "${init[@]}" program nonexistent)" 1
 is '--init: killed by SIGSEGV' "$(run "${init[@]}" program fixture die 11)" 139
 is '--init: 100 orphans are reaped' \
     "$(run "${init[@]}" program fixture orphans 100 1 apart) $(said '^reaped 100 zombies 0$')" '0 yes'
@@ -76,10 +77,11 @@ podman kill --signal RTMIN+3 app >/dev/null
 until_true 'the signal has arrived' logged app 'got 37'
 podman kill --signal TERM app >/dev/null
 is 'kill --signal RTMIN+3, then TERM' "$(ended)" 42
-start 'stubborn got 15' "${init[@]}" program fixture leave stubborn
+start 'stubborn got 15' "${init[@]}" --env FOSTER_GRACE=60s program fixture leave stubborn
 podman stop --time 1 app >/dev/null 2>&1
-is 'stop --time 1: SIGKILL by podman' "$(ended)" 137
+is 'FOSTER_GRACE, stop --time 1: SIGKILL by podman' "$(ended)" 137
 
+is 'ENTRYPOINT: no such command' "$(run under-foster nonexistent)" 127
 start ready under-foster
 podman exec app /foster --check >"$work/out" 2>&1 && code=0 || code=$?
 is 'exec foster --check, in an image without a shell' "$code $(said '^healthy$')" '0 yes'

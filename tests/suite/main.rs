@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod aarch64;
 mod budgets;
 mod check;
 mod command_line;
 mod completions;
 mod differential;
 mod documents;
+mod examples;
 mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod packages;
 mod pause;
 mod policy;
 mod programs;

@@ -96,3 +96,31 @@ fn podman() {
         script("podman.sh", &[], &[("TOOLCHAIN", toolchain), ("REGISTRY", registry), ("SITE", site)]);
     }
 }
+
+/// Whether those runtimes are to be run too that take longer.
+fn all() -> bool {
+    let all = std::env::var_os("FOSTER_TEST_ALL").is_some();
+    if !all {
+        skipped("a Docker Engine and a machine with cgroup v2 alone are not run (FOSTER_TEST_ALL=1 make test)");
+    }
+    all
+}
+
+#[test]
+fn docker() {
+    if all() && possible(&["busybox"]) {
+        let unpacked = root().join("target/docker/usr");
+        let path = format!("{0}/sbin:{0}/bin:{1}", unpacked.display(), std::env::var("PATH").unwrap());
+        script("docker.sh", &[], &[("PATH", path.into())]);
+    }
+}
+
+#[test]
+fn cgroup_v2_alone() {
+    if all() && possible(&["crun", "busybox", "qemu-system-x86_64"]) {
+        let boot = std::fs::read_dir(root().join("target/kernel/boot")).expect("target/kernel, which make test makes");
+        let mut files = boot.map(|entry| entry.unwrap().path());
+        let kernel = files.find(|path| path.to_str().is_some_and(|path| path.contains("/vmlinuz-"))).expect("a kernel");
+        script("cgroup2.sh", &[], &[("KERNEL", kernel)]);
+    }
+}
