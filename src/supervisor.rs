@@ -1280,6 +1280,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stop_request_is_not_held_from_leftovers_that_are_asked_already() {
+        let config = Config { stop_delay: at(2), ..Config::default() };
+        let mut state = state(&config, true, false);
+        steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]);
+        let asked = steps(&mut state, &[term()]);
+        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }]), "{asked:?}");
+    }
+
     /// One way to configure and to start foster.
     type Policy = (Config<'static>, bool, bool);
 
