@@ -156,6 +156,19 @@ mod tests {
         Death::Killed { signal: Signal::new(number).expect("a signal"), core_dumped }
     }
 
+    #[test]
+    fn another_programs_codes_take_the_place_of_fosters_and_no_other() {
+        let codes = ExitCodes { own_failure: 1, not_executable: 2, not_found: 3 };
+        assert_eq!([125, 126, 127, 0, 1, 124, 128].map(|code| codes.of(code)), [1, 2, 3, 0, 1, 124, 128]);
+        assert_eq!([125, 126, 127, 9].map(|code| ExitCodes::default().of(code)), [125, 126, 127, 9]);
+    }
+
+    #[test]
+    fn a_death_is_by_the_signal_that_ended_it_alone() {
+        assert!(killed(9, false).is_by(Signal::KILL) && killed(9, true).is_by(Signal::KILL));
+        assert!(!killed(15, false).is_by(Signal::KILL) && !Death::Exited(9).is_by(Signal::KILL));
+    }
+
     /// The regression that an init built on nix's `WaitStatus` has: it loses this one and waits for ever.
     #[test]
     fn every_signal_decodes_real_time_ones_included() {

@@ -14,7 +14,7 @@ use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
-use crate::spawn::{self, Inherited};
+use crate::spawn::{self, Failure, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
 use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
 use crate::terminal::{self, Foreground};
@@ -56,11 +56,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
         Ok(spawned) => spawned,
-        Err(failure) => {
-            let code = config.ways.codes.of(failure.code);
-            reporter.not_started(&failure.message, code);
-            return code;
-        }
+        Err(failure) => return not_started(config, &reporter, &failure),
     };
     drop(terminal);
     let clock = Instant::now();
@@ -76,10 +72,20 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
+fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
+    let code = config.ways.codes.of(failure.code);
+    reporter.not_started(&failure.message, code);
+    code
+}
+
 /// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
 /// and foster closes its copies, so that it does not keep them open for whoever passed them on.
 fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
     let is_pid1 = sys::pid() == INIT;
+    // Elsewhere the child sees to that, at no call more.
+    if let Err(errno) = sys::can_wait_for_signals() {
+        return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
+    }
     release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);
     Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Instant::now()).run(orphaned)

@@ -382,7 +382,8 @@ impl Failure {
         Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
     }
 
-    fn refused(call: &str, errno: Errno) -> Failure {
+    /// By a sandbox, a call without which there is no init.
+    pub fn refused(call: &str, errno: Errno) -> Failure {
         let message = format!("cannot supervise a command, {call} is refused: {}", errno.desc());
         Failure { code: OWN_FAILURE, message }
     }

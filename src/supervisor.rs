@@ -1269,6 +1269,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_stopped_command_is_continued_for_a_stop_request_unless_it_was_already() {
+        for (between, count) in [(10, 1), (18, 0)] {
+            let mut state = state(&Config::default(), true, false);
+            steps(&mut state, &[stopped(Signal::STOP), Event::Signal(delivery(between, OTHER))]);
+            let asked = steps(&mut state, &[term()]);
+            let continued = asked.iter().filter(|action| **action == Action::Continue(COMMAND)).count();
+            assert_eq!(continued, count, "after signal {between}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_request_is_not_held_from_leftovers_that_are_asked_already() {
+        let config = Config { stop_delay: at(2), ..Config::default() };
+        let mut state = state(&config, true, false);
+        steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]);
+        let asked = steps(&mut state, &[term()]);
+        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }]), "{asked:?}");
+    }
+
     /// One way to configure and to start foster.
     type Policy = (Config<'static>, bool, bool);
 

@@ -359,6 +359,21 @@ pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
     }
 }
 
+/// The same for signals, none of which is taken.
+///
+/// # Errors
+/// What rt_sigtimedwait(2) says instead of EAGAIN.
+pub fn can_wait_for_signals() -> Result<(), Errno> {
+    let (none, at_once) = (SignalSet::default(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let no_info = ptr::null_mut::<SigInfo>();
+    // SAFETY: mask and timeout live through the call; no siginfo is asked for.
+    unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const none.0, no_info, &raw const at_once, MASK_BYTES) };
+    match Errno::last() {
+        Errno::EAGAIN | Errno::EINTR => Ok(()),
+        refused => Err(refused),
+    }
+}
+
 /// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
 /// the whole process group that it had just been in, foster included, and foster forwards its own copy.
 ///

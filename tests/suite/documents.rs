@@ -237,3 +237,33 @@ fn the_readmes_examples_print_what_stands_there() {
         assert_eq!(without_numbers(&String::from_utf8_lossy(&output.stdout)), without_numbers(&expected), "{command}");
     }
 }
+
+/// `module::name` for the suite, and in a cell of the table after `file.rs` the names of unit tests.
+#[test]
+fn every_test_that_is_named_exists() {
+    let text = read("docs/reliability.md");
+    let (_, tables) = text.split_once("## The promises").expect("the tables");
+    let mut count = 0;
+    for cell in tables.split(['|', '\n']) {
+        let mut file = None;
+        // What stands in backquotes.
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', '/'])) {
+            let (source, test) = match (name.split_once("::"), &file) {
+                (Some((module, test)), _) => (format!("tests/suite/{module}.rs"), test),
+                _ if name == "parsers.rs" => {
+                    file = Some(format!("tests/fuzz/{name}"));
+                    continue;
+                }
+                _ if name.ends_with(".rs") => {
+                    file = Some(format!("src/{name}"));
+                    continue;
+                }
+                (None, Some(file)) => (file.clone(), name),
+                (None, None) => continue,
+            };
+            assert!(read(&source).contains(&format!("fn {test}(")), "{name} is not in {source}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count} tests are named");
+}

@@ -123,9 +123,12 @@ fn without_the_calls_that_it_waits_with_nothing_is_started() {
     }
     everywhere(|binary, place| {
         for (errno, reason) in [("1", "Operation not permitted"), ("38", "Function not implemented")] {
-            for call in ["rt_sigtimedwait", "wait4"] {
-                let run = refused(binary, place, errno, call).run(&["echo", "started"]);
-                let Finished { end, lines, stderr } = run.finish();
+            for (call, command) in [
+                ("rt_sigtimedwait", &["echo", "started"][..]),
+                ("wait4", &["echo", "started"]),
+                ("rt_sigtimedwait", &["--pause"]),
+            ] {
+                let Finished { end, lines, stderr } = refused(binary, place, errno, call).run(command).finish();
                 assert_eq!((end, lines), (End::Exited(125), vec![]), "{call}: {stderr}");
                 let line = format!("error: cannot supervise a command, {call}(2) is refused: {reason}");
                 assert!(said(&stderr)[0].starts_with(&line) && stderr.lines().count() == 1, "{stderr}");
