@@ -75,7 +75,7 @@ fn they_install_and_leave_nothing_behind() {
     assert!(version(&root.join("usr/bin/tini")).starts_with("tini version "));
 
     dpkg(&root, &["--purge", "foster-compat", "foster"]);
-    assert_eq!(files(&root), [PathBuf::new(); 0]);
+    assert_eq!(files(&root), Vec::<PathBuf>::new());
 }
 
 /// A release is built from a tag, and the packages name the version again.
