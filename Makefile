@@ -4,18 +4,23 @@ ARCH := $(shell uname -m)
 MUSL := $(ARCH)-unknown-linux-musl
 GNU := $(ARCH)-unknown-linux-gnu
 FOSTER := target/$(MUSL)/release/foster
+AARCH64 := target/aarch64-unknown-linux-musl/release/foster
 GUNICORNS := 23.0.0 latest
 VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build deb demo test bench check packages
+.PHONY: build aarch64 deb demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
 	rustup target add $(MUSL) 2>/dev/null
 	cargo build --release --target $(MUSL)
 
+# The linker comes with Rust, so no cross compiler is needed.
+aarch64:
+	rustup target add aarch64-unknown-linux-musl 2>/dev/null
+	cargo build --release --target aarch64-unknown-linux-musl
 # target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
 deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
@@ -31,11 +36,11 @@ demo: build
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) target/servers deb
+test: check packages $(VENVS) target/servers build aarch64 deb
 	cargo build --release --target $(GNU)
-	cargo build --example fixture
+	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
-	    TEST_SERVERS=$(CURDIR)/target/servers cargo test --no-fail-fast
+	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) cargo test --no-fail-fast
 
 # Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
 PEERS := tini tini-static dumb-init catatonit
@@ -57,7 +62,7 @@ check:
 	cargo clippy --all-targets -- -D warnings
 
 # What the tests run: namespaces (util-linux), a PyPI client, and the peers that foster is compared with.
-PACKAGES := util-linux python3-venv tini dumb-init catatonit gosu mandoc zsh fish
+PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish qemu-user-static
 # The container runtimes, each by its program, and what the images for them are made of.
 RUNTIMES := crun=crun runc=runc podman=podman busybox=busybox-static
 # With FOSTER_TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.

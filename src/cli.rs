@@ -362,7 +362,7 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
         };
         let (name, Some(opt)) = found else {
             let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
-            return Err(format!("unknown option '{}'; see {help}", found.0));
+            return Err(format!("unknown option '{}'; see {help}", OneLine(found.0.as_bytes())));
         };
         match opt.id {
             Id::Help => return Ok(Parsed::Print(persona.map_or_else(help, persona_help))),
@@ -555,7 +555,7 @@ impl CommandLine<'_> {
             Id::Pause => config.pause = true,
             Id::Rewrite => {
                 let text = text()?;
-                config.rewrites.add(text).map_err(|e| format!("'{text}' is not accepted: {e}"))?;
+                config.rewrites.add(text).map_err(|e| format!("'{}' is not accepted: {e}", OneLine(value)))?;
             }
             Id::OkExit if value == b"stop" => config.ok_stop = true,
             Id::OkExit => {

@@ -5,7 +5,7 @@
 //! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened, through [`output`];
 //! [`sys`] alone talks to the kernel unsafely.
 #![cfg_attr(
-    test,
+    any(test, fuzzing),
     allow(
         clippy::unwrap_used,
         clippy::expect_used,
@@ -21,6 +21,9 @@ pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod output;
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/parsers.rs"]
+pub mod parsers;
 pub mod proc;
 pub mod report;
 pub mod runtime;

@@ -13,11 +13,20 @@ use foster::cli::{self, Parsed, Persona};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
 use foster::signal::SignalSet;
-use foster::sys::{self, Arena, Startup};
+use foster::sys::{self, Arena, Exhausted, Startup};
 use foster::{check, output, report, runtime};
 
 #[global_allocator]
-static MEMORY: Arena = Arena::new();
+static MEMORY: Arena<NoMemory> = Arena::new();
+
+struct NoMemory;
+
+impl Exhausted for NoMemory {
+    fn exhausted() -> ! {
+        report::no_memory();
+        sys::exit(OWN_FAILURE)
+    }
+}
 
 /// Called by the C runtime.
 ///

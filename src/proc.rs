@@ -176,7 +176,7 @@ fn joins(family: &mut Vec<i32>, process: &Stat) -> bool {
 
 /// The name stands in parentheses and may hold any byte, parentheses, blanks and newlines included: what follows the
 /// last `)` is numbers.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|b| *b == b'(')?;
     let close = text.iter().rposition(|b| *b == b')')?;
     let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim_end().parse().ok()?;

@@ -632,6 +632,11 @@ pub fn cannot_check(reason: &str) {
     output::say(Level::Error, "cannot_check", format_args!("cannot look: {reason}"), |_| {});
 }
 
+/// Says that foster ends because there is no memory left.
+pub fn no_memory() {
+    output::say_without_memory(Level::Error, "no_memory", format_args!("no memory is left, so foster ends"));
+}
+
 /// Warns about how foster was called.
 pub fn warning(message: &str) {
     output::say(Level::Warn, "warning", format_args!("{message}"), |_| {});

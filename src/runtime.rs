@@ -38,7 +38,8 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     if let Some(errno) = unusable {
         reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
     }
-    let is_pid1 = sys::pid() == INIT;
+    let own = sys::pid();
+    let is_pid1 = own == INIT;
     if !is_pid1 {
         adopt_orphans(config.ways.orphans, &reporter);
     }
@@ -53,7 +54,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
             None
         }
     };
-    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, terminal.as_ref()) {
+    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
         Ok(spawned) => spawned,
         Err(failure) => {
             let code = config.ways.codes.of(failure.code);
@@ -161,17 +162,16 @@ impl<'a> Foster<'a> {
             return end;
         }
         loop {
-            let no_news = loop {
-                match self.news() {
-                    Ok(event) => self.handle(event),
-                    Err(no_news) => break no_news,
-                };
+            let left = match self.reap() {
+                Some(no_news) => {
+                    self.oom.settle();
+                    if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
+                        return end;
+                    }
+                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()))
+                }
+                None => Some(Duration::ZERO),
             };
-            self.oom.settle();
-            if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
-                return end;
-            }
-            let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()));
             let end = match sys::wait_for_signal(left) {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
@@ -187,6 +187,18 @@ impl<'a> Foster<'a> {
                 return end;
             }
         }
+    }
+
+    /// Takes the news of the children until there is none; `None`: there is more, but it is time to see to signals and
+    /// deadlines. Those that die faster than they are reaped could otherwise keep a stop request waiting for ever.
+    fn reap(&mut self) -> Option<NoNews> {
+        for _ in 0..BURST {
+            match self.news() {
+                Ok(event) => drop(self.handle(event)),
+                Err(no_news) => return Some(no_news),
+            }
+        }
+        None
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
@@ -209,18 +221,25 @@ impl<'a> Foster<'a> {
     /// be another's.
     fn reap_looked_at(&mut self) -> Result<Reaped, NoNews> {
         loop {
-            let Peeked { pid, died } = sys::peek_any()?;
-            if died && self.state.asks_group() {
+            let peeked = sys::peek_any()?;
+            if let Some(Peeked { pid, died: true }) = peeked
+                && self.state.asks_group()
+            {
                 self.handle(Event::Unreaped { pid });
             }
-            let stat = if self.reporter.describes_orphans() { proc::stat(pid) } else { None };
-            // No news any more: it had stopped and was continued meanwhile. Look again.
-            let Some((reaped, usage)) = sys::reap_with_usage(pid) else { continue };
+            let pid = peeked.map(|peeked| peeked.pid);
+            let stat = pid.filter(|_| self.reporter.describes_orphans()).and_then(proc::stat);
+            let (reaped, usage) = match sys::reap_with_usage(pid) {
+                Ok(reaped) => reaped,
+                // No news any more: it had stopped and was continued meanwhile. Look again.
+                Err(_) if pid.is_some() => continue,
+                Err(no_news) => return Err(no_news),
+            };
             if let Some(Change::Died(death)) = Change::from_status(reaped.status)
-                && !self.state.is_command(pid)
+                && !self.state.is_command(reaped.pid)
             {
                 self.reporter.say(Report::Orphan(Orphan {
-                    pid,
+                    pid: reaped.pid,
                     death,
                     name: stat.map(|stat| stat.name),
                     age: stat.map(|stat| proc::age(stat.start_ticks)),
@@ -233,9 +252,10 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Also for a shell that says 137 for what it ran.
+    /// Also for a shell that says 137 for what it ran. Not for other signals: a stop is not to wait for what they cannot be.
     fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
-        match self.state.is_command(pid) && death != Death::Exited(0) {
+        let may_be = death.is_by(Signal::KILL) || matches!(death, Death::Exited(1..));
+        match may_be && self.state.is_command(pid) {
             true => self.oom.rise_since_start(),
             false => 0,
         }
@@ -401,6 +421,9 @@ impl OomWatch {
     }
 }
 
+/// How many deaths are taken in one go.
+const BURST: u32 = 1024;
+
 /// How often /proc is read for one signal at most, should new descendants turn up. No more, because nothing is reaped
 /// meanwhile, and against a fork bomb /proc only grows; SIGKILL comes again anyway.
 const ROUNDS: u32 = 2;
@@ -408,13 +431,17 @@ const ROUNDS: u32 = 2;
 /// Signals this process and no other that may have got its pid meanwhile: the pidfd is opened first, and then the
 /// process is looked at again. False if it is gone.
 fn signal_process(process: &Stat, signal: Signal) -> bool {
-    match Pidfd::open(process.pid) {
-        Ok(pidfd) => {
-            let is_same = proc::stat(process.pid).is_some_and(|now| now.start_ticks == process.start_ticks);
-            is_same && pidfd.send(signal) != Err(Errno::ESRCH)
-        }
+    let sent = match Pidfd::open(process.pid) {
+        Ok(pidfd) => match proc::stat(process.pid) {
+            Some(now) if now.start_ticks == process.start_ticks => pidfd.send(signal),
+            _ => Err(Errno::ESRCH),
+        },
+        Err(errno) => Err(errno),
+    };
+    match sent {
+        Ok(()) => true,
         Err(Errno::ESRCH) => false,
-        // An old kernel or a sandbox without pidfds.
+        // An old kernel, or a sandbox without pidfds.
         Err(_) => sys::send(process.pid, signal, None) != Err(Errno::ESRCH),
     }
 }

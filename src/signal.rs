@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::proc::Name;
+use crate::proc::{Name, OneLine};
 
 /// One signal, 1 to 64 (`signal(7)`; x86, Arm and RISC-V numbering).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -198,7 +198,8 @@ impl Rewrites {
     /// A line that says what is wrong with which half, without the option's name.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         let (from, to) = text.split_once(':').ok_or("give FROM:TO, for example TERM:QUIT")?;
-        let from: Signal = from.parse().map_err(|_| format!("'{from}' is no signal; FROM is {ACCEPTED}"))?;
+        let no_signal = |text: &str| format!("'{}' is no signal", OneLine(text.as_bytes()));
+        let from: Signal = from.parse().map_err(|_| format!("{}; FROM is {ACCEPTED}", no_signal(from)))?;
         if !from.is_catchable() {
             return Err(format!("{from} never reaches a program, so it cannot be rewritten"));
         }
@@ -208,7 +209,7 @@ impl Rewrites {
         let rewrite = match to {
             "0" | "none" => Rewrite::Drop,
             name => {
-                Rewrite::To(name.parse().map_err(|_| format!("'{to}' is no signal; TO is {ACCEPTED}, or 0 to drop"))?)
+                Rewrite::To(name.parse().map_err(|_| format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)))?)
             }
         };
         if let Some(slot) = self.0.get_mut(usize::from(from.0)) {

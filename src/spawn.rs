@@ -51,9 +51,11 @@ pub fn spawn(
     config: &Config,
     environment: &[&CStr],
     inherited: Inherited,
+    own: i32,
     terminal: Option<&Foreground>,
 ) -> Result<Spawned, Failure> {
     let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
+    sys::can_wait_for_children(own).map_err(|errno| Failure::refused("wait4(2)", errno))?;
     let user = wanted_user(config)?;
     let environment = match &user {
         Some(user) => &with_home(environment, &user.home),
@@ -141,6 +143,8 @@ struct Child<'a> {
 /// Why the child did not become the command.
 #[derive(Clone, Copy)]
 enum Obstacle {
+    /// foster could not wait for signals.
+    Signals(Errno),
     User(Errno),
     Directory(Errno),
     /// Which candidate of the search tells most about why.
@@ -188,7 +192,7 @@ impl Child<'_> {
                 Apart::Session => setsid().map(drop),
             };
             no_group = own_group.err();
-            sys::discard_pending_signals();
+            let deaf = sys::discard_pending_signals().err().map(Obstacle::Signals);
             if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
                 no_terminal = terminal.give_to(sys::pid()).err();
                 has_terminal = no_terminal.is_none();
@@ -203,7 +207,7 @@ impl Child<'_> {
                 // It was ignored when foster came, so it can be.
                 let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
             }
-            let obstacle = self.settle().err().unwrap_or_else(|| {
+            let obstacle = deaf.or_else(|| self.settle().err()).unwrap_or_else(|| {
                 sys::set_signal_mask(self.inherited.mask);
                 let (which, errno) = search.execute(&mut path, args, &environment);
                 Obstacle::Exec(which, errno)
@@ -224,6 +228,7 @@ impl Child<'_> {
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
         match obstacle {
+            Obstacle::Signals(errno) => Err(Failure::refused("rt_sigtimedwait(2)", errno)),
             Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
             Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
             Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
@@ -375,6 +380,11 @@ impl Failure {
             _ => "",
         };
         Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
+    }
+
+    fn refused(call: &str, errno: Errno) -> Failure {
+        let message = format!("cannot supervise a command, {call} is refused: {}", errno.desc());
+        Failure { code: OWN_FAILURE, message }
     }
 
     fn no_user(config: &Config, identity: Option<&Identity>, errno: Errno) -> Failure {

@@ -18,6 +18,12 @@ use nix::errno::Errno;
 
 use crate::signal::{Delivery, Payload, Sender, Signal, SignalSet};
 
+/// Ends this process with a code, and does nothing else.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: takes a number; nothing of foster's is left half done that another process could see.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
 /// What the kernel gave this process at its execve(2).
 pub struct Startup {
     /// The arguments, `argv[0]` first.
@@ -145,12 +151,6 @@ fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
     let is_queued = info.code < 0 && info.code != libc::SI_TKILL && sender != Sender::Kernel;
     let payload = is_queued.then_some(Payload { code: info.code, pid: info.pid, uid: info.uid, value: info.value });
     Delivery { signal, sender, payload }
-}
-
-/// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
-/// the whole process group that it had just been in, foster included, and foster forwards its own copy.
-pub fn discard_pending_signals() {
-    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
 }
 
 /// Sends a signal to one process, with the payload that came with it.
@@ -284,12 +284,7 @@ impl NoNews {
 /// # Errors
 /// There is no news.
 pub fn reap_any() -> Result<Reaped, NoNews> {
-    let mut status = 0;
-    // SAFETY: status lives through the call; no usage is asked for.
-    match unsafe { libc::wait4(-1, &mut status, ANY_CHILD, ptr::null_mut()) } {
-        pid @ 1.. => Ok(Reaped { pid, status }),
-        other => Err(NoNews::from(other)),
-    }
+    wait4(-1, ptr::null_mut())
 }
 
 /// A child with news that nobody has taken yet.
@@ -301,36 +296,80 @@ pub struct Peeked {
     pub died: bool,
 }
 
-/// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read.
+/// Which child [`reap_any`] would take, without taking it: what /proc knows of it is still there to be read. `None`: a
+/// sandbox refuses waitid(2), so nobody can look.
 ///
 /// # Errors
 /// There is no news.
-pub fn peek_any() -> Result<Peeked, NoNews> {
+pub fn peek_any() -> Result<Option<Peeked>, NoNews> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: all zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
     let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
     let died = info.si_code != libc::CLD_STOPPED;
-    if returned == 0 && pid > 0 { Ok(Peeked { pid, died }) } else { Err(NoNews::from(returned)) }
+    match returned {
+        0 if pid > 0 => Ok(Some(Peeked { pid, died })),
+        -1 if Errno::last() != Errno::ECHILD => Ok(None),
+        other => Err(NoNews::from(other)),
+    }
 }
 
-/// Reaps this child, with what it used; `None` if it has no news (any more).
-pub fn reap_with_usage(pid: i32) -> Option<(Reaped, Usage)> {
-    let mut status = 0;
+/// Reaps this child, or any, with what it used.
+///
+/// # Errors
+/// There is no news of it (any more).
+pub fn reap_with_usage(pid: Option<i32>) -> Result<(Reaped, Usage), NoNews> {
     // SAFETY: all zero is a valid rusage.
     let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: status and usage live through the call.
-    let reaped = unsafe { libc::wait4(pid, &mut status, ANY_CHILD, &mut usage) };
-    if reaped <= 0 {
-        return None;
-    }
+    let reaped = wait4(pid.unwrap_or(-1), &raw mut usage)?;
     let time = |t: libc::timeval| {
         Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))
             .saturating_add(Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0)))
     };
     let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
-    Some((Reaped { pid: reaped, status }, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+    Ok((reaped, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+}
+
+/// `usage` is null or outlives the call.
+fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Reaped, NoNews> {
+    let mut status = 0;
+    loop {
+        // SAFETY: status lives through the call, and so does usage, as every caller here sees to.
+        match unsafe { libc::wait4(pid, &mut status, ANY_CHILD, usage) } {
+            pid @ 1.. => return Ok(Reaped { pid, status }),
+            // Not to be expected of a call that does not wait. Taken for "no news" it would lose a death.
+            -1 if Errno::last() == Errno::EINTR => {}
+            other => return Err(NoNews::from(other)),
+        }
+    }
+}
+
+/// Whether a sandbox lets this process, whose ID is `own`, wait for children at all: an init that cannot would wait in
+/// vain, or for ever.
+///
+/// # Errors
+/// What wait4(2) says instead of ECHILD, since nobody is a child of itself.
+pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
+    // SAFETY: neither status nor usage is asked for.
+    unsafe { libc::wait4(own, ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
+    match Errno::last() {
+        Errno::ECHILD | Errno::EINTR => Ok(()),
+        refused => Err(refused),
+    }
+}
+
+/// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
+/// the whole process group that it had just been in, foster included, and foster forwards its own copy.
+///
+/// # Errors
+/// A sandbox refuses rt_sigtimedwait(2), by which foster itself waits for everything.
+pub fn discard_pending_signals() -> Result<(), Errno> {
+    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+    match Errno::last() {
+        Errno::EAGAIN | Errno::EINTR => Ok(()),
+        refused => Err(refused),
+    }
 }
 
 /// Waits for this child's death and forgets it.
@@ -728,19 +767,40 @@ const ARENA_BYTES: usize = 64 * 1024;
 ///
 /// In this order: behind the bytes, `used` would dirty a page of its own.
 #[repr(C)]
-pub struct Arena {
+pub struct Arena<E> {
     used: Cell<usize>,
     bytes: UnsafeCell<MaybeUninit<[u8; ARENA_BYTES]>>,
+    exhausted: PhantomData<E>,
+}
+
+/// What to do when the C library has no memory left either; std's abort(3) would be a crash of PID 1 without a word. A type
+/// and no value, which would put the arena into the program's file.
+pub trait Exhausted {
+    /// Must not allocate.
+    fn exhausted() -> !;
+}
+
+impl<E: Exhausted> Default for Arena<E> {
+    fn default() -> Arena<E> {
+        Arena::new()
+    }
 }
 
 // SAFETY: foster has one thread. The child of `vfork` shares its memory, but foster sleeps meanwhile, and the child
 // allocates nothing.
-unsafe impl Sync for Arena {}
+unsafe impl<E> Sync for Arena<E> {}
 
-impl Arena {
+impl<E: Exhausted> Arena<E> {
     /// An arena of which nothing is used.
-    pub const fn new() -> Arena {
-        Arena { used: Cell::new(0), bytes: UnsafeCell::new(MaybeUninit::uninit()) }
+    pub const fn new() -> Arena<E> {
+        Arena { used: Cell::new(0), bytes: UnsafeCell::new(MaybeUninit::uninit()), exhausted: PhantomData }
+    }
+
+    fn checked(memory: *mut u8) -> *mut u8 {
+        if memory.is_null() {
+            E::exhausted()
+        }
+        memory
     }
 
     fn start(&self) -> *mut u8 {
@@ -768,18 +828,12 @@ impl Arena {
     }
 }
 
-impl Default for Arena {
-    fn default() -> Arena {
-        Arena::new()
-    }
-}
-
 // SAFETY: pieces do not overlap, since `used` only goes back when the last one is given back; each is aligned as asked; and
 // what is not the arena's is the C library's from its allocation to its end.
-unsafe impl GlobalAlloc for Arena {
+unsafe impl<E: Exhausted> GlobalAlloc for Arena<E> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout.
-        self.take(layout).unwrap_or_else(|| unsafe { System.alloc(layout) })
+        self.take(layout).unwrap_or_else(|| Self::checked(unsafe { System.alloc(layout) }))
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
@@ -794,21 +848,19 @@ unsafe impl GlobalAlloc for Arena {
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(offset) = self.offset_of(piece) else {
             // SAFETY: it came from there, with this layout.
-            return unsafe { System.realloc(piece, layout, size) };
+            return Self::checked(unsafe { System.realloc(piece, layout, size) });
         };
         let end = offset.checked_add(size).filter(|end| *end <= ARENA_BYTES);
         if let (true, Some(end)) = (self.is_last(offset, layout.size()), end) {
             self.used.set(end);
             return piece;
         }
-        let Ok(wanted) = Layout::from_size_align(size, layout.align()) else { return ptr::null_mut() };
-        // SAFETY: the caller's promise that the size is not 0; the two pieces do not overlap, and both hold what is copied.
+        // SAFETY: the caller's promise: a size that with this alignment makes a layout. The two pieces do not overlap, and
+        // both hold what is copied.
         unsafe {
-            let moved = self.alloc(wanted);
-            if !moved.is_null() {
-                ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
-                self.dealloc(piece, layout);
-            }
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            ptr::copy_nonoverlapping(piece, moved, layout.size().min(size));
+            self.dealloc(piece, layout);
             moved
         }
     }
@@ -846,13 +898,21 @@ mod tests {
         }
     }
 
+    struct NoMemory;
+
+    impl Exhausted for NoMemory {
+        fn exhausted() -> ! {
+            panic!("no memory")
+        }
+    }
+
     proptest! {
         /// Pieces of many sizes, given back and grown in any order, beyond what the arena holds: each keeps its bytes.
         #[test]
         fn pieces_of_memory_are_aligned_and_never_overlap(
             steps in proptest::collection::vec((0_usize..3, 1_usize..9000, 0_u32..7, any::<proptest::sample::Index>()), 1..120),
         ) {
-            let arena = Box::new(Arena::new());
+            let arena = Box::new(Arena::<NoMemory>::new());
             let mut pieces: Vec<(*mut u8, Layout, u8)> = Vec::new();
             for (mark, (what, size, align, which)) in steps.into_iter().enumerate() {
                 let mark = mark as u8;
@@ -895,7 +955,7 @@ mod tests {
 
     #[test]
     fn the_last_piece_grows_in_place_and_is_given_back() {
-        let arena = Box::new(Arena::new());
+        let arena = Box::new(Arena::<NoMemory>::new());
         let layout = Layout::from_size_align(100, 8).expect("a layout");
         // SAFETY: one piece, used within its size, given back once.
         unsafe {

@@ -123,7 +123,7 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
 ///
 /// The group itself is among the supplementary groups too, as with initgroups(3), su-exec and Docker; gosu leaves it out,
 /// and then a set-group-ID program would be rid of it.
-fn resolve(spec: &Spec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
+pub(crate) fn resolve(spec: &Spec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
     let user = spec.user.clone().unwrap_or(Who::Id(own.uid));
     let account = find(PASSWD, passwd, "user", &user, account)?;
     let account = match (account, &user) {

@@ -149,12 +149,18 @@ fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
         Row::new("… / that of the best peer", ratio(&times.stop)).budget(0.6, 0.4).digits(2),
         Row::new("a signal's way to the command, median, µs", times.latency.clone()),
         Row::new("… / that of the best peer", ratio(&times.latency)).budget(1.2, 1.0).digits(2),
-        Row::new(&format!("signals lost of {}, while orphans die", measure::STORM_SIGNALS), storm(&|s| s.signals_lost))
-            .correctness(),
-        Row::new(&format!("zombies left of {} orphans meanwhile", measure::STORM_ORPHANS), storm(&|s| s.zombies))
-            .correctness(),
         Row::new(
-            &format!("zombies left of {orphans} orphans"),
+            &format!("signals lost of {}, while orphans die", table::with_commas(measure::STORM_SIGNALS as f64)),
+            storm(&|s| s.signals_lost),
+        )
+        .correctness(),
+        Row::new(
+            &format!("zombies left of {} orphans meanwhile", table::with_commas(measure::STORM_ORPHANS as f64)),
+            storm(&|s| s.zombies),
+        )
+        .correctness(),
+        Row::new(
+            &format!("zombies left of {} orphans", table::with_commas(orphans as f64)),
             each(&|subject| measure::orphans_left(bench, subject, orphans)),
         )
         .correctness(),

@@ -137,10 +137,16 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
+            let children = children(self.pid);
             self.signal(libc::SIGKILL);
             self.wait();
+            // What an init that is no PID 1 leaves is this program's.
+            for child in children {
+                signal_one(child, libc::SIGKILL);
+                // SAFETY: no status is asked for; where the namespace's end has ended it, there is nothing to wait for.
+                unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            }
         }
-        // What a broken init that was no PID 1 has left is this program's now, which is PID 1: its end ends them.
     }
 }
 

@@ -56,9 +56,14 @@ impl Drop for Context {
 
 /// `tests/fixtures/fixture.rs`, which cargo builds along with the tests.
 pub fn fixture() -> PathBuf {
+    example("fixture")
+}
+
+/// A program of `tests/fixtures`.
+pub fn example(name: &str) -> PathBuf {
     let deps = std::env::current_exe().expect("the test's own path");
-    let path = deps.ancestors().nth(2).expect("target/PROFILE/deps/suite-HASH").join("examples/fixture");
-    assert!(path.exists(), "{} is missing: cargo build --example fixture", path.display());
+    let path = deps.ancestors().nth(2).expect("target/PROFILE/deps/suite-HASH").join("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
     path
 }
 

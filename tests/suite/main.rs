@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
+mod aarch64;
 mod budgets;
 mod check;
 mod command_line;
@@ -9,6 +10,7 @@ mod completions;
 mod differential;
 mod documents;
 mod examples;
+mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;
@@ -21,6 +23,7 @@ mod reaping;
 mod runtimes;
 mod spawning;
 mod stopping;
+mod storms;
 mod telling;
 mod terminal;
 mod tracer;

@@ -155,7 +155,7 @@ fn a_masters_worker_finishes_its_task() {
     everywhere(|binary, place| assert_eq!(stop_in_a_task(Foster::new(binary, place)), ["worker: task done"]));
 }
 
-/// As happened to airflow's tasks under dumb-init, whose default this is (apache/airflow#18066).
+/// What happens to celery's tasks (celery/celery#4795), under dumb-init by default.
 #[test]
 fn with_the_whole_group_signalled_a_masters_worker_loses_its_task() {
     if !namespaces() {

@@ -292,6 +292,8 @@ fn in_a_script_the_terminal_comes_back_for_the_next_command() {
         let script = scratch.file("script", text.as_bytes(), "755");
         let mut shell = Terminal::shell();
         shell.line(&format!("sh {}", script.display()));
+        // Before, the shell's line editor has the echo off, and the first "one" on the screen would be the answer's.
+        shell.expect_foreground("sh");
         for (word, said) in [("one", "<one>"), ("two", "<two>"), ("three", "[three]")] {
             shell.line(word);
             shell.expect(said);
@@ -410,6 +412,20 @@ fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
         shell.expect_foreground(Path::new(foster).file_name().unwrap().to_str().unwrap());
         shell.keys(CTRL_C);
         shell.expect("stubborn got 2");
+    });
+}
+
+#[test]
+fn a_terminal_that_cannot_be_handed_on_is_one_line_and_the_command_runs() {
+    if !namespaces() {
+        return;
+    }
+    each(|foster| {
+        let fixture = fixture();
+        let before = [fixture.to_str().unwrap(), "refusing", "1", "tcsetpgrp"];
+        let mut terminal = Terminal::run(&[&before[..], &[foster, "sh", "-c", "exit 7"]].concat());
+        terminal.expect("warning: the command did not get the terminal: Operation not permitted");
+        poll("foster ends", || terminal.child.try_wait().expect("wait").is_some_and(|status| status.code() == Some(7)));
     });
 }
 
