@@ -101,9 +101,9 @@ fn podman() {
 
 /// Whether those runtimes are to be run too that take longer.
 fn all() -> bool {
-    let all = std::env::var_os("FOSTER_TEST_ALL").is_some();
+    let all = std::env::var_os("TEST_ALL").is_some();
     if !all {
-        skipped("a Docker Engine and a machine with cgroup v2 alone are not run (FOSTER_TEST_ALL=1 make test)");
+        skipped("a Docker Engine and a machine with cgroup v2 alone are not run (TEST_ALL=1 make test)");
     }
     all
 }
