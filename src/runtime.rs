@@ -195,13 +195,21 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Takes the news of the children until there is none; `None`: there is more, but it is time to see to signals and
-    /// deadlines. Those that die faster than they are reaped could otherwise keep a stop request waiting for ever.
+    /// Takes the news of the children until there is none; `None`: there is more after all that time, and it is time to see
+    /// to signals and deadlines. Those that die faster than they are reaped could otherwise keep a stop request waiting
+    /// for ever.
+    ///
+    /// Not after so many deaths, be it thousands: what is due then may be a walk over /proc, in which a fork bomb leaves more
+    /// zombies than that, and the process table would fill up.
     fn reap(&mut self) -> Option<NoNews> {
-        for _ in 0..BURST {
-            match self.news() {
-                Ok(event) => drop(self.handle(event)),
-                Err(no_news) => return Some(no_news),
+        let start = self.clock.elapsed();
+        while self.clock.elapsed().saturating_sub(start) < LOOK_UP_AFTER {
+            // The clock is not asked for each of them.
+            for _ in 0..BURST {
+                match self.news() {
+                    Ok(event) => drop(self.handle(event)),
+                    Err(no_news) => return Some(no_news),
+                }
             }
         }
         None
@@ -427,7 +435,8 @@ impl OomWatch {
     }
 }
 
-/// How many deaths are taken in one go.
+/// How long foster reaps without looking up. Several hundred thousand deaths, or ten thousand that are described.
+const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
 const BURST: u32 = 1024;
 
 /// How often /proc is read for one signal at most, should new descendants turn up. No more, because nothing is reaped
