@@ -65,8 +65,8 @@ check:
 PACKAGES := util-linux strace python3-venv tini dumb-init catatonit gosu mandoc zsh fish qemu-user-static
 # The container runtimes, each by its program, and what the images for them are made of.
 RUNTIMES := crun=crun runc=runc podman=podman busybox=busybox-static
-# With FOSTER_TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
-ifdef FOSTER_TEST_ALL
+# With TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
+ifdef TEST_ALL
 RUNTIMES += qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif

@@ -43,6 +43,13 @@ fn main() -> ExitCode {
     let caught = stubs_are_caught(&bench);
     let rows = compare(&bench, &options);
     println!("{}", table::markdown(&rows, &options.subjects));
+    let correct = rows.iter().filter(|row| row.is_correctness()).all(|row| row.values[0] == Some(0.0));
+    if !correct {
+        eprintln!("FAILED: {} loses signals or leaves zombies", options.subjects[0].name);
+    }
+    if !caught || !correct {
+        return ExitCode::FAILURE;
+    }
     let curves = growth::measure(&bench, &options.subjects[0], if options.quick { 1000 } else { 10_000 });
     println!("{}", growth::markdown(&curves));
     if let Some(path) = &options.svg {
@@ -51,11 +58,7 @@ fn main() -> ExitCode {
     if let Some(path) = &options.json {
         std::fs::write(path, table::json(&rows, &options.subjects, &curves)).expect("the JSON is written");
     }
-    let correct = rows.iter().filter(|row| row.is_correctness()).all(|row| row.values[0] == Some(0.0));
-    if !correct {
-        eprintln!("FAILED: {} loses signals or leaves zombies", options.subjects[0].name);
-    }
-    if caught && correct { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    ExitCode::SUCCESS
 }
 
 struct Options {
