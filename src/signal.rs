@@ -355,6 +355,7 @@ mod tests {
         assert_eq!(set.0, 1 << 33);
         assert!(set.contains(Signal(34)) && !set.contains(Signal(35)));
         assert_eq!(set.without(Signal(34)), SignalSet::default());
+        assert_eq!(SignalSet::ALL.without(Signal(34)), SignalSet(!(1 << 33)));
         assert!(every_signal().all(|s| SignalSet::ALL.contains(s)));
     }
 

@@ -1450,7 +1450,7 @@ mod tests {
     /// Whatever happens in whatever order, up to a length, under every policy.
     #[test]
     fn every_sequence_of_events_keeps_the_promises() {
-        let depth = std::env::var("FOSTER_TEST_DEPTH").map_or(4, |depth| depth.parse().expect("a number"));
+        let depth = std::env::var("TEST_DEPTH").map_or(4, |depth| depth.parse().expect("a number"));
         for policy in every_policy() {
             explore(&World::new(&policy), depth);
         }

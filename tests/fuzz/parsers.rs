@@ -149,10 +149,10 @@ mod tests {
         corpus.iter().for_each(|input| check(input));
     }
 
-    /// FOSTER_TEST_INPUTS: how many (otherwise 20,000). The same ones each time.
+    /// TEST_INPUTS: how many (otherwise 20,000). The same ones each time.
     #[test]
     fn inputs_like_those_of_the_corpus_break_nothing() {
-        let count = std::env::var("FOSTER_TEST_INPUTS").map_or(20_000, |count| count.parse().expect("a number"));
+        let count = std::env::var("TEST_INPUTS").map_or(20_000, |count| count.parse().expect("a number"));
         let corpus = corpus();
         let mut random = Random(0x2545_f491_4f6c_dd1d);
         for _ in 0..count {

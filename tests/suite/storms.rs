@@ -2,8 +2,8 @@
 //! foster's memory stays what it was. And the opposite: where nothing happens foster does nothing, and what happens all
 //! the time costs no allocation.
 //!
-//! FOSTER_TEST_SECONDS: how long a soak lasts and a command goes on forking (otherwise seconds).
-//! FOSTER_TEST_ZOMBIES: how many are inherited at once (otherwise 10,000).
+//! TEST_SECONDS: how long a soak lasts and a command goes on forking (otherwise seconds).
+//! TEST_ZOMBIES: how many are inherited at once (otherwise 10,000).
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn ten_thousand_zombies_inherited_at_once_are_reaped() {
     if !namespaces() {
         return;
     }
-    let count = from_environment("FOSTER_TEST_ZOMBIES", 10_000);
+    let count = from_environment("TEST_ZOMBIES", 10_000);
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["inherit", &count.to_string()]);
         run.expect("ready");
@@ -84,15 +84,19 @@ fn a_command_that_forks_and_daemonizes_without_end_is_stopped_like_any_other() {
     if !namespaces() {
         return;
     }
-    let milliseconds = from_environment("FOSTER_TEST_SECONDS", 2) * 1000;
+    let milliseconds = from_environment("TEST_SECONDS", 2) * 1000;
+    let half = Duration::from_millis(milliseconds / 2);
     everywhere(|binary, place| {
         for option in ["-g", "-vv"] {
             let run = Foster::new(binary, place).option(option).fixture(&["breed", &milliseconds.to_string()]);
             run.expect("ready");
             let memory = Memory::of(&run);
             run.signal(SIGUSR1);
+            // The time itself is what is tested.
+            std::thread::sleep(half);
             let lines = from_the_first(&run, "half");
             run.signal(SIGTERM);
+            std::thread::sleep(half);
             from_the_first(&run, "bred zombies 0");
             memory.is_flat(&run);
             run.signal(SIGUSR1);
@@ -115,7 +119,7 @@ fn a_soak_leaves_memory_and_descriptors_as_they_were() {
     if !namespaces() {
         return;
     }
-    let seconds = from_environment("FOSTER_TEST_SECONDS", 8);
+    let seconds = from_environment("TEST_SECONDS", 8);
     let mut runs = Vec::new();
     for binary in binaries() {
         for place in PLACES {
