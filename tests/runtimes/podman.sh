@@ -4,6 +4,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
 . "$here/images.sh"
 top=$here/../..
+# After an OOM kill conmon leaves an empty file "oom" in the directory that podman was started from.
+cd "$work"
 
 # Storage of its own. The limits on files and processes that podman would raise need a privilege that may be missing.
 cat >"$work/containers.conf" <<CONF
