@@ -10,7 +10,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build aarch64 deb demo test bench check packages
+.PHONY: build aarch64 deb smallest demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
@@ -30,6 +30,19 @@ deb: build target/tools/bin/cargo-deb
 target/tools/bin/cargo-deb:
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    cargo install -q --locked --no-default-features --root target/tools cargo-deb@3.8.0
+
+# The smallest build: the standard library built along, for size, and a panic that only aborts. Nightly Rust, so nothing
+# that is shipped; docs/performance.md has its size. Tested like the others, but for what tells of a panic or of memory.
+SMALLEST := target/smallest/$(MUSL)/release/foster
+smallest:
+	rustup toolchain install nightly --profile minimal --component rust-src --target $(MUSL) 2>/dev/null
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=z RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static -Zunstable-options \
+	    -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none -Cforce-unwind-tables=no \
+	    -Clink-arg=-Wl,--build-id=none,-z,noseparate-code" cargo +nightly build --release --target $(MUSL) \
+	    --target-dir target/smallest -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+	cargo build --examples
+	TEST_BINARIES=$(CURDIR)/$(SMALLEST) cargo test --test suite -- command_line forwarding leftovers reaping spawning telling terminal
+	@stat -c '%s bytes: %n' $(SMALLEST)
 
 demo: build
 	@{ command -v python3 && command -v unshare && command -v nsenter; } >/dev/null || \

@@ -23,6 +23,8 @@ clean_up() {
     podman pod rm --all --force --time 0 >/dev/null 2>&1 || true
     podman rm --all --force --time 0 >/dev/null 2>&1 || true
     umount "$work/storage/overlay" 2>/dev/null || true
+    # Those that another podman still uses are not empty, and stay.
+    find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null || true
     rm -rf "$work"
 }
 trap clean_up EXIT
