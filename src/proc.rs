@@ -121,13 +121,16 @@ pub fn age(start_ticks: u64) -> Duration {
     sys::since_boot().saturating_sub(Duration::from_millis(started_ms))
 }
 
-/// Every process that /proc shows, as it is being read, smallest pid first.
+/// Every process that /proc shows, smallest pid first, each as it is when its turn comes. First the list, which is quick,
+/// and then what is in it: read as one, a fork bomb that makes processes faster than they are looked at would never let it
+/// end, and with nobody to reap meanwhile they would fill the process table.
 ///
 /// # Errors
 /// /proc is not there or may not be listed.
 pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
     let listed = std::fs::read_dir("/proc")?;
-    Ok(listed.filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?)))
+    let pids: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    Ok(pids.into_iter().filter_map(stat))
 }
 
 /// Calls `found` with each living descendant of `root`, at once when it is found: a process that forks and ends has no
