@@ -263,6 +263,11 @@ impl State {
         self.at_end == AtEnd::AskGroup
     }
 
+    /// Whether a stop request has come.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.stop_request.is_some()
+    }
+
     /// When to step [`Event::Deadline`] if nothing else happens before; `None`: sleep for as long as it takes.
     pub fn deadline(&self) -> Option<Duration> {
         let kill = match self.killing {
