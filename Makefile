@@ -54,6 +54,8 @@ test: check packages $(VENVS) target/servers build aarch64 deb
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
 	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) cargo test --no-fail-fast
+	# Two minutes of it, with the machine to itself.
+	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
 
 # Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
 PEERS := tini tini-static dumb-init catatonit

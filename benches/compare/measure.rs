@@ -36,9 +36,9 @@ pub struct Life {
 
 const PINGS: usize = 10;
 
-pub fn life(bench: &Bench, subject: &Subject) -> Option<Life> {
+pub fn life(bench: &Bench, subject: &Subject, place: Place) -> Option<Life> {
     let begin = now();
-    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
+    let mut running = subject.start(place, &bench.fixture, &["ping"]);
     let start = microseconds(running.stamp()? - begin);
     let mut latencies = Vec::new();
     for _ in 0..PINGS {
