@@ -85,8 +85,11 @@ pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
 }
 
+/// With every disposition at its default, whatever the tests were started with: a shell starts what it puts into the
+/// background with SIGINT and SIGQUIT ignored, and nohup(1) ignores SIGHUP.
 fn unshare(user: bool) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "unshare"]);
     if user {
         command.args(["--user", "--map-root-user"]);
     }
