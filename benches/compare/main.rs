@@ -121,8 +121,7 @@ fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
     let each = |measure: &dyn Fn(&Subject) -> Option<f64>| subjects.iter().map(|subject| measure(subject)).collect();
     let peers: Vec<bool> = subjects.iter().map(|subject| subject.is_peer).collect();
     let rounds = if options.quick { 20 } else { 200 };
-    let elsewhere = times(bench, &subjects, rounds, Place::Child);
-    let times = times(bench, &subjects, rounds, Place::Pid1);
+    let times = times(bench, &subjects, rounds);
     let span = Duration::from_secs(if options.quick { 2 } else { 10 });
     let idle = measure::idle(bench, &subjects, span);
     let held = |value: &dyn Fn(&measure::Idle) -> f64| idle.iter().map(|idle| idle.as_ref().map(value)).collect();
@@ -152,8 +151,6 @@ fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
             .digits(4),
         Row::new("SIGTERM to exit over bare, µs", times.stop.clone()),
         Row::new("… / that of the best peer", ratio(&times.stop)).budget(0.6, 0.4).digits(2),
-        Row::new("… not as PID 1, µs", elsewhere.stop.clone()),
-        Row::new("… / that of the best peer", ratio(&elsewhere.stop)).budget(0.6, 0.4).digits(2),
         Row::new("a signal's way to the command, median, µs", times.latency.clone()),
         Row::new("… / that of the best peer", ratio(&times.latency)).budget(1.2, 1.0).digits(2),
         Row::new(
@@ -182,17 +179,17 @@ struct Times {
 }
 
 /// Start and stop are over bare: what the same command takes without an init, in the same round.
-fn times(bench: &Bench, subjects: &[&Subject], rounds: usize, place: Place) -> Times {
+fn times(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Times {
     let bare = Subject { name: "bare".to_owned(), words: Vec::new(), is_peer: false };
     let count = subjects.len();
     let (mut start, mut latency, mut stop) =
         (vec![Vec::new(); count], vec![Vec::new(); count], vec![Vec::new(); count]);
     for round in 0..rounds {
-        let Some(without) = measure::life(bench, &bare, place) else { continue };
+        let Some(without) = measure::life(bench, &bare) else { continue };
         for i in 0..count {
             // Each comes first, last and in between: what one leaves in the caches meets another each time.
             let which = (i + round) % count;
-            let Some(life) = measure::life(bench, subjects[which], place) else { continue };
+            let Some(life) = measure::life(bench, subjects[which]) else { continue };
             start[which].push(life.start - without.start);
             stop[which].push(life.stop - without.stop);
             latency[which].extend(life.latencies);
