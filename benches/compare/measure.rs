@@ -148,7 +148,7 @@ fn field(pid: i32, file: &str, name: &str) -> Option<f64> {
 /// An init with so many orphans and children of its command, which has said that they are there.
 fn gated(bench: &Bench, subject: &Subject, place: Place, orphans: u64, children: u64) -> Option<Running> {
     let (orphans, children) = (orphans.to_string(), children.to_string());
-    let mut running = subject.start(Place::Pid1, &bench.fixture, &["gated", &orphans, &children]);
+    let mut running = subject.start(place, &bench.fixture, &["gated", &orphans, &children]);
     running.line().map(|_| running)
 }
 
