@@ -385,13 +385,13 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
         };
         line.apply(opt, value.as_deref().map(OsStrExt::as_bytes)).map_err(|e| format!("option {name}: {e}"))?;
     }
-    let set_by_flag = line.given.0.clone();
+    let by_flag = line.given.clone();
     for entry in environment {
         let Some((name, value)) = foster_variable(entry.to_bytes()) else { continue };
         if name == LOG_VARIABLE.as_bytes() {
             line.config.log.filter = log_filter(value)?;
         } else if let Some(opt) = Opt::by_variable(name) {
-            if !set_by_flag.iter().any(|(id, _)| *id == opt.id) {
+            if !by_flag.is_on(opt.id) {
                 line.apply_variable(opt, value).map_err(|e| format!("variable {}: {e}", OneLine(name)))?;
             }
         } else {
@@ -399,7 +399,7 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
         }
     }
     // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
-    let verbose_by_flag = set_by_flag.iter().any(|(id, _)| matches!(id, Id::Verbose | Id::Debug));
+    let verbose_by_flag = by_flag.is_on(Id::Verbose) || by_flag.is_on(Id::Debug);
     if line.config.log.filter.is_some() && !verbose_by_flag {
         line.config.log.verbosity = 0;
     }
@@ -521,7 +521,7 @@ struct CommandLine<'a> {
 }
 
 /// What was asked for so far, by options and by variables, and whether it was switched on or off.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Given(Vec<(Id, bool)>);
 
 impl Given {
@@ -547,6 +547,7 @@ impl CommandLine<'_> {
         };
         let text = || std::str::from_utf8(value).map_err(|_| bad());
         let duration = || parse_duration(text()?).ok_or_else(bad);
+        let path = || CString::new(value).ok().filter(|path| !path.is_empty()).ok_or_else(bad);
         match opt.id {
             Id::Group => config.group = true,
             Id::WarnOnReap => config.log.warn_on_reap = true,
@@ -571,14 +572,8 @@ impl CommandLine<'_> {
                 config.parent_death = Some(text.parse::<Signal>().map_err(|_| bad())?);
             }
             Id::User => config.user = Some(user::Spec::parse(value).ok_or_else(bad)?),
-            Id::Chdir => {
-                let directory = CString::new(value).ok().filter(|directory| !directory.is_empty());
-                config.directory = Some(directory.ok_or_else(bad)?);
-            }
-            Id::TerminationLog => {
-                let path = CString::new(value).ok().filter(|path| !path.is_empty());
-                config.termination_log = Some(path.ok_or_else(bad)?);
-            }
+            Id::Chdir => config.directory = Some(path()?),
+            Id::TerminationLog => config.termination_log = Some(path()?),
             Id::LogFormat => {
                 config.log.format = match value {
                     b"text" => LogFormat::Text,

@@ -125,7 +125,8 @@ pub struct CommandEnd {
     pub ran: Duration,
     /// Whether somebody wanted that.
     pub cause: Cause,
-    /// How much the cgroup's oom_kill count rose while it ran; looked at only if it did not exit with 0.
+    /// How much the cgroup's oom_kill count rose while it ran; looked at only if SIGKILL ended it, or if it exited with
+    /// another status than 0 unasked.
     pub oom_kills: u64,
 }
 

@@ -45,7 +45,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     }
     let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
     if config.pause {
-        return pause(config, reporter, orphaned);
+        return pause(config, is_pid1, reporter, orphaned);
     }
     let terminal = match config.ways.apart {
         Apart::Group => Foreground::own(),
@@ -80,8 +80,7 @@ fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
 
 /// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
 /// and foster closes its copies, so that it does not keep them open for whoever passed them on.
-fn pause(config: &Config, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
-    let is_pid1 = sys::pid() == INIT;
+fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
     // Elsewhere the child sees to that, at no call more.
     if let Err(errno) = sys::can_wait_for_signals() {
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));

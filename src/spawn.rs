@@ -64,7 +64,7 @@ pub fn spawn(
     let search = Search::new(name.to_bytes(), environment);
     let args = CStrings::new(config.command.iter().copied());
     let identity = user.as_ref().map(|user| &user.identity).filter(|identity| !is_own(identity));
-    let child = Child { config, environment, inherited, terminal, identity };
+    let child = Child { config, environment, inherited, own, terminal, identity };
     let unexecutable = match child.spawn(&search, &args)? {
         Attempt::Running(spawned) => return Ok(spawned),
         Attempt::Failed(failed) => failed,
@@ -135,6 +135,8 @@ struct Child<'a> {
     config: &'a Config<'a>,
     environment: &'a [&'a CStr],
     inherited: Inherited,
+    /// foster's process ID.
+    own: i32,
     terminal: Option<&'a Foreground>,
     /// Whom it has to become.
     identity: Option<&'a Identity>,
@@ -260,17 +262,11 @@ impl Child<'_> {
     /// The environment for the command. LISTEN_PID is rewritten where it names foster (sd_listen_fds(3)); then
     /// LISTEN_PIDFDID, which names foster by its inode in pidfs and is not needed, is left out.
     fn environment<'a>(&'a self, listener: &'a LateText) -> (CStrings<'a>, bool) {
-        let mut own = None;
-        let names_foster = |entry: &CStr| {
-            entry.to_bytes().strip_prefix(LISTEN_PID).is_some_and(|pid| {
-                let own = *own.get_or_insert_with(sys::pid);
-                std::str::from_utf8(pid).ok().and_then(|pid| pid.parse().ok()) == Some(own)
-            })
+        let names_foster = |entry: &&CStr| {
+            let pid = entry.to_bytes().strip_prefix(LISTEN_PID).and_then(|pid| std::str::from_utf8(pid).ok());
+            pid.and_then(|pid| pid.parse().ok()) == Some(self.own)
         };
-        let Some(index) = self.environment.iter().copied().position({
-            let mut names_foster = names_foster;
-            move |entry| names_foster(entry)
-        }) else {
+        let Some(index) = self.environment.iter().position(names_foster) else {
             return (CStrings::new(self.environment.iter().copied()), false);
         };
         let kept = |entry: &&CStr| !entry.to_bytes().starts_with(b"LISTEN_PIDFDID=");

@@ -353,10 +353,7 @@ fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Reaped, NoNews> {
 pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
     // SAFETY: neither status nor usage is asked for.
     unsafe { libc::wait4(own, ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
-    match Errno::last() {
-        Errno::ECHILD | Errno::EINTR => Ok(()),
-        refused => Err(refused),
-    }
+    failed_only_with(Errno::ECHILD)
 }
 
 /// The same for signals, none of which is taken.
@@ -368,10 +365,7 @@ pub fn can_wait_for_signals() -> Result<(), Errno> {
     let no_info = ptr::null_mut::<SigInfo>();
     // SAFETY: mask and timeout live through the call; no siginfo is asked for.
     unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const none.0, no_info, &raw const at_once, MASK_BYTES) };
-    match Errno::last() {
-        Errno::EAGAIN | Errno::EINTR => Ok(()),
-        refused => Err(refused),
-    }
+    failed_only_with(Errno::EAGAIN)
 }
 
 /// Throws away what is pending for this process. For the child between fork and exec alone: whatever hit it there hit
@@ -381,8 +375,14 @@ pub fn can_wait_for_signals() -> Result<(), Errno> {
 /// A sandbox refuses rt_sigtimedwait(2), by which foster itself waits for everything.
 pub fn discard_pending_signals() -> Result<(), Errno> {
     while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+    failed_only_with(Errno::EAGAIN)
+}
+
+/// Whether the call that has just failed did so in its usual way, or was interrupted, and was not refused.
+fn failed_only_with(usual: Errno) -> Result<(), Errno> {
     match Errno::last() {
-        Errno::EAGAIN | Errno::EINTR => Ok(()),
+        Errno::EINTR => Ok(()),
+        errno if errno == usual => Ok(()),
         refused => Err(refused),
     }
 }
