@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{End, Foster, Place, Run, Scratch, binaries, everywhere, fixture, namespaces, plainly, skipped};
+use crate::harness::{
+    End, Foster, Place, Run, Scratch, binaries, everywhere, fixture, namespaces, plainly, runs_as_root, skipped,
+};
 
 const SIGTERM: i32 = 15;
 const SIGUSR1: i32 = 10;
@@ -27,9 +29,6 @@ fn runner(run: &Run) -> i32 {
 
 #[test]
 fn a_thousand_zombies_are_laid_at_their_parents_door_until_it_is_mended() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("-v").fixture(&["runner", "1000"]);
         let pid = runner(&run);
@@ -58,9 +57,6 @@ fn a_thousand_zombies_are_laid_at_their_parents_door_until_it_is_mended() {
 /// Everything that the namespace has is in use to 100 percent of nothing.
 #[test]
 fn over_the_limit_of_pids_it_is_unhealthy_too() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["runner", "3"]);
         runner(&run);
@@ -75,9 +71,6 @@ fn over_the_limit_of_pids_it_is_unhealthy_too() {
 
 #[test]
 fn json_is_one_object_that_a_parser_takes() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["runner", "7"]);
         let pid = runner(&run);
@@ -171,7 +164,7 @@ fn where_processes_are_hidden_it_cannot_look_but_root_can() {
     if !namespaces() {
         return;
     }
-    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0") {
+    if !runs_as_root() {
         skipped("not root, so nobody else's processes can be hidden from foster --check");
         return;
     }

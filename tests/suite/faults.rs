@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{
-    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, poll, signals_taken, skipped,
+    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, poll, runs_as_root,
+    signals_taken, skipped,
 };
 
 const SIGUSR1: i32 = 10;
@@ -25,9 +26,6 @@ fn said(stderr: &str) -> Vec<&str> {
 
 #[test]
 fn a_refused_call_costs_one_line_at_most() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for errno in REFUSALS {
             let subreaper = match place {
@@ -58,9 +56,6 @@ fn a_refused_call_costs_one_line_at_most() {
 /// Through /proc/self/fd instead of close_range(2).
 #[test]
 fn without_close_range_no_descriptor_is_kept_either() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let held = "exec 5</etc/passwd 8<.; exec \"$@\"";
         let before = ["bash", "-c", held, "bash", fixture().to_str().unwrap(), "refusing", "38", "close_range"]
@@ -81,9 +76,6 @@ fn without_close_range_no_descriptor_is_kept_either() {
 /// Nobody can look at them before they are reaped, so their names and ages are not known.
 #[test]
 fn without_waitid_orphans_are_reaped_and_described_all_the_same() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for errno in REFUSALS {
             let run =
@@ -98,9 +90,6 @@ fn without_waitid_orphans_are_reaped_and_described_all_the_same() {
 
 #[test]
 fn without_pidfds_leftovers_are_stopped_all_the_same() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for errno in REFUSALS {
             for call in ["pidfd_open", "pidfd_send_signal"] {
@@ -118,9 +107,6 @@ fn without_pidfds_leftovers_are_stopped_all_the_same() {
 /// A child without a wait and a wait without signals would be a foster that hangs, or spins.
 #[test]
 fn without_the_calls_that_it_waits_with_nothing_is_started() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for (errno, reason) in [("1", "Operation not permitted"), ("38", "Function not implemented")] {
             for (call, command) in [
@@ -139,9 +125,6 @@ fn without_the_calls_that_it_waits_with_nothing_is_started() {
 
 #[test]
 fn a_process_that_cannot_be_had_is_one_line_and_125() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for (errno, reason) in [
             ("11", "Try again (a limit on processes: ulimit -u, or pids.max of the cgroup)"),
@@ -313,9 +296,6 @@ const SCENES: &[(&str, &str)] = &[
 
 #[test]
 fn in_meagre_surroundings_foster_does_all_its_work() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for (scene, script) in SCENES {
             does_its_work(scene, || Foster::new(binary, place).after(&["bash", "-ec", script, "bash"]));
@@ -406,7 +386,7 @@ fn whichever_standard_descriptors_are_closed_the_code_is_right() {
 }
 
 fn is_root() -> bool {
-    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
+    let is_root = runs_as_root();
     if !is_root {
         skipped("not root, so there is no other user and no cgroup to try");
     }

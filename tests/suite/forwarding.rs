@@ -1,7 +1,7 @@
 //! Every catchable signal reaches the command, once, with its payload; nothing of foster's own does.
 
 use crate::harness::{
-    End, Finished, Foster, Place, Run, binaries, everywhere, namespaces, only_child, send, signals_taken,
+    End, Finished, Foster, Place, Run, binaries, everywhere, namespaces, only_child, runs_as_root, send, signals_taken,
 };
 
 const SIGUSR1: i32 = 10;
@@ -34,9 +34,6 @@ fn every_signal_once(run: &Run, roles: &[&str]) {
 
 #[test]
 fn every_signal_reaches_the_command_once() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["signals"]);
         every_signal_once(&run, &["command"]);
@@ -46,9 +43,6 @@ fn every_signal_reaches_the_command_once() {
 
 #[test]
 fn with_group_every_signal_reaches_a_grandchild_once_too() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("-g").fixture(&["signals", "with-grandchild"]);
         every_signal_once(&run, &["command", "grandchild"]);
@@ -58,9 +52,6 @@ fn with_group_every_signal_reaches_a_grandchild_once_too() {
 
 #[test]
 fn without_group_a_grandchild_gets_nothing() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["signals", "with-grandchild"]);
         let mut ready = [run.line(), run.line()];
@@ -75,9 +66,6 @@ fn without_group_a_grandchild_gets_nothing() {
 
 #[test]
 fn a_thousand_queued_signals_keep_their_order_and_payload() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for option in ["-c", "-g"] {
             let run = Foster::new(binary, place).option(option).fixture(&["queue", "1000"]);
@@ -91,9 +79,6 @@ fn a_thousand_queued_signals_keep_their_order_and_payload() {
 /// all would be a loss, twice when the child was hit too before it had a group of its own.
 #[test]
 fn signals_to_fosters_group_during_the_start_arrive_once() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for _ in 0..20 {
             let fixture = crate::harness::fixture();
@@ -108,9 +93,6 @@ fn signals_to_fosters_group_during_the_start_arrive_once() {
 
 #[test]
 fn a_rewrite_sends_another_signal_or_none() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let new = || Foster::new(binary, place);
         let spelled = [
@@ -138,9 +120,6 @@ fn a_rewrite_sends_another_signal_or_none() {
 
 #[test]
 fn a_signal_says_who_sent_it_at_info() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("-v").fixture(&["wait-for-term"]);
         run.expect("ready");
@@ -168,9 +147,6 @@ fn a_signal_says_who_sent_it_at_info() {
 /// tini with the same broken stderr sends its command the SIGPIPE that its own log line caused.
 #[test]
 fn a_sigpipe_that_foster_caused_itself_is_not_forwarded() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let fixture = crate::harness::fixture();
         let run = Foster::new(binary, place)
@@ -196,8 +172,7 @@ fn a_forward_that_is_not_permitted_is_one_warning() {
     }
     for binary in binaries() {
         // As root of the machine, where there are other users; setpriv gives foster's own capability to kill away.
-        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
-        if !is_root {
+        if !runs_as_root() {
             eprintln!("SKIPPED: not root, so no command can change its user");
             return;
         }
@@ -221,9 +196,6 @@ fn a_forward_that_is_not_permitted_is_one_warning() {
 
 #[test]
 fn the_commands_end_is_foster_s_end() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for code in [0, 1, 2, 42, 125, 255] {
             let run = Foster::new(binary, place).fixture(&["exit", &code.to_string()]);
@@ -243,9 +215,6 @@ fn the_commands_end_is_foster_s_end() {
 /// Inherited as ignored, it has to be made deadly again in foster, and musl's sigaction refuses 34.
 #[test]
 fn a_signal_that_foster_inherited_as_ignored_can_still_end_it() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for signal in ["34", "15", "1"] {
             let fixture = crate::harness::fixture();
@@ -259,9 +228,6 @@ fn a_signal_that_foster_inherited_as_ignored_can_still_end_it() {
 
 #[test]
 fn ok_exit_codes_are_reported_as_0() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let new = || Foster::new(binary, place);
         let ok = |foster: Foster, mode: &str, n: &str| foster.fixture(&[mode, n]).finish().end;

@@ -109,9 +109,7 @@ fn gunicorn_23() -> Option<&'static Path> {
 
 /// Runs a test with every gunicorn under every foster in every place.
 fn under_foster(test: impl Fn(Foster, &Path)) {
-    if namespaces() {
-        everywhere(|binary, place| pythons().iter().for_each(|python| test(Foster::new(binary, place), python)));
-    }
+    everywhere(|binary, place| pythons().iter().for_each(|python| test(Foster::new(binary, place), python)));
 }
 
 /// A gunicorn that runs. Dropping it ends it before its files are removed.

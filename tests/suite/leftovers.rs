@@ -1,14 +1,11 @@
 //! Stop the command; then stop what it left behind: asked first, killed when the grace is over, nothing ever left.
 
-use crate::harness::{End, Finished, Foster, Place, Scratch, everywhere, namespaces};
+use crate::harness::{End, Finished, Foster, Place, Scratch, everywhere, namespaces, runs_as_root};
 
 const SIGTERM: i32 = 15;
 
 #[test]
 fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["leave", "plain", "setsid", "daemon", "stopped"]);
         let Finished { end, mut lines, stderr } = run.finish();
@@ -24,9 +21,6 @@ fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
 /// Its main thread has ended, so that /proc calls it a zombie, but another one lives on and has to be asked.
 #[test]
 fn a_leftover_without_its_main_thread_is_stopped_too() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let Finished { end, lines, stderr } = Foster::new(binary, place).fixture(&["leave", "headless"]).finish();
         assert_eq!((end, stderr.as_str()), (End::Exited(4), ""));
@@ -36,9 +30,6 @@ fn a_leftover_without_its_main_thread_is_stopped_too() {
 
 #[test]
 fn a_leftover_that_ignores_sigterm_is_named_and_killed() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--grace=3s").fixture(&["leave", "stubborn", "plain"]);
         let Finished { end, lines, stderr } = run.finish();
@@ -54,9 +45,6 @@ fn a_leftover_that_ignores_sigterm_is_named_and_killed() {
 
 #[test]
 fn a_grace_of_0_kills_at_once() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("-k0").fixture(&["leave", "stubborn", "setsid"]);
         let Finished { end, lines, stderr } = run.finish();
@@ -67,9 +55,6 @@ fn a_grace_of_0_kills_at_once() {
 
 #[test]
 fn one_grace_covers_a_command_that_does_not_end() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).env("FOSTER_GRACE", "300ms").fixture(&["signals", "with-grandchild"]);
         let mut ready = [run.line(), run.line()];
@@ -89,7 +74,7 @@ fn a_leftover_of_another_user_is_stopped_too() {
     if !namespaces() {
         return;
     }
-    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0") {
+    if !runs_as_root() {
         eprintln!("SKIPPED: not root, so no leftover can have another user");
         return;
     }
@@ -104,9 +89,6 @@ fn a_leftover_of_another_user_is_stopped_too() {
 /// Each of them forks a successor and ends, so what was found is gone when the signal comes, and another is there.
 #[test]
 fn a_fork_bomb_is_gone_when_foster_is() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--grace=500ms").fixture(&["bomb", "200"]);
         run.expect("bomb ready");
@@ -118,9 +100,6 @@ fn a_fork_bomb_is_gone_when_foster_is() {
 
 #[test]
 fn a_stop_request_is_held_while_reaping_goes_on_and_a_second_one_cuts_that_short() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let start = || {
             let run = Foster::new(binary, place).option("--stop-delay=600s").option("-v").fixture(&["delay"]);
@@ -145,9 +124,6 @@ fn a_stop_request_is_held_while_reaping_goes_on_and_a_second_one_cuts_that_short
 
 #[test]
 fn a_held_stop_request_is_forwarded_in_the_end() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--stop-delay=200ms").fixture(&["delay"]);
         run.expect("ready");
@@ -158,9 +134,6 @@ fn a_held_stop_request_is_forwarded_in_the_end() {
 
 #[test]
 fn with_wait_foster_outlives_the_command_until_its_daemon_is_stopped() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--wait").option("-v").fixture(&["leave", "daemon"]);
         let awaited = "has ended and left processes behind; waiting for them, as --wait says";
@@ -177,9 +150,6 @@ fn with_wait_foster_outlives_the_command_until_its_daemon_is_stopped() {
 
 #[test]
 fn with_wait_foster_ends_when_the_last_daemon_has() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--wait").fixture(&["leave", "ends", "ends"]);
         let Finished { end, lines, stderr } = run.finish();

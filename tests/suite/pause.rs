@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{
-    End, Finished, Foster, Run, children, everywhere, fixture, namespaces, poll, send, signals_taken,
-};
+use crate::harness::{End, Finished, Foster, Run, children, everywhere, fixture, poll, send, signals_taken};
 
 /// Once this is said, foster is there, and what it inherited is closed.
 const PAUSED: &str = "info: no command, as --pause says: reaping until SIGTERM or SIGINT";
@@ -18,9 +16,6 @@ fn started(foster: Foster) -> Run {
 
 #[test]
 fn a_pause_ends_with_0_on_sigterm_and_sigint_and_nothing_else() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for (option, signal, name) in [("-P", 15, "SIGTERM"), ("--pause", 2, "SIGINT")] {
             let run = started(Foster::new(binary, place).option(option));
@@ -41,9 +36,6 @@ fn a_pause_ends_with_0_on_sigterm_and_sigint_and_nothing_else() {
 /// Those that died before foster was there, and those that die later.
 #[test]
 fn a_pause_reaps() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let fixture = fixture();
         let scene = ["sh", "-c", "\"$0\" exit 3 & \"$0\" close-stdout & exec \"$@\"", fixture.to_str().unwrap()];
@@ -61,9 +53,6 @@ fn a_pause_reaps() {
 
 #[test]
 fn a_pause_holds_no_directory_and_no_socket() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let held = "cd /usr; export LISTEN_FDS=1 LISTEN_PID=$$ FOSTER_PAUSE=1; exec 3</etc/passwd; exec \"$@\"";
         let run = started(Foster::new(binary, place).after(&["bash", "-c", held, "bash"]));

@@ -1,12 +1,9 @@
 //! Every orphan is reaped, whatever it is and however many there are, and each is said in full at debug.
 
-use crate::harness::{End, Finished, Foster, everywhere, namespaces};
+use crate::harness::{End, Finished, Foster, everywhere};
 
 /// Runs the orphan fixture; it checks that each orphan came to foster and was reaped.
 fn all_reaped(count: u32, waves: u32, how: &str) {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).fixture(&["orphans", &count.to_string(), &waves.to_string(), how]);
         run.expect(&format!("reaped {} zombies 0", count * waves));
@@ -40,9 +37,6 @@ fn two_thousand_orphans_that_die_in_the_same_instant_are_reaped() {
 /// A log driver that hangs costs lines, not reaping: the orphans' own are lost, and everything goes on.
 #[test]
 fn with_a_stderr_that_nobody_reads_orphans_are_reaped_and_signals_forwarded() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let fixture = crate::harness::fixture();
         let foster = || {
@@ -62,9 +56,6 @@ fn with_a_stderr_that_nobody_reads_orphans_are_reaped_and_signals_forwarded() {
 /// Nothing wakes foster while nothing happens: it sits in one rt_sigtimedwait without a timeout.
 #[test]
 fn idle_foster_sleeps_in_one_call_without_a_timer() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--grace=9s").option("--stop-delay=1s").fixture(&["wait-for-term"]);
         run.expect("ready");
@@ -84,9 +75,6 @@ fn idle_foster_sleeps_in_one_call_without_a_timer() {
 /// The check itself can fail: without an init that reaps, the same fixture reports zombies.
 #[test]
 fn the_orphan_check_notices_an_init_that_does_not_reap() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|_, place| {
         // A shell that waits for its one child alone, as the job runner of the incident did.
         let never_reaps = "import os, sys\npid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])\n\
@@ -108,9 +96,6 @@ fn the_orphan_check_notices_an_init_that_does_not_reap() {
 /// A child that was there before foster, dead already: its SIGCHLD went to the program that foster replaced.
 #[test]
 fn zombies_from_before_the_exec_are_reaped() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place)
             .after(&[crate::harness::fixture().to_str().unwrap(), "exec-with-children", "20"])
@@ -126,9 +111,6 @@ fn zombies_from_before_the_exec_are_reaped() {
 
 #[test]
 fn an_orphan_is_said_in_full_at_debug_and_not_at_all_by_default() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let orphans = |foster: Foster| {
             let run = foster.fixture(&["orphans", "4", "1", "apart"]);
@@ -172,9 +154,6 @@ fn an_orphan_is_said_in_full_at_debug_and_not_at_all_by_default() {
 /// Without `nix`'s WaitStatus, which loses the pid and the status of such a process.
 #[test]
 fn a_command_killed_by_a_real_time_signal_is_noticed() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for signal in [34, 36, 64] {
             let run = Foster::new(binary, place).fixture(&["die", &signal.to_string()]);
@@ -185,9 +164,6 @@ fn a_command_killed_by_a_real_time_signal_is_noticed() {
 
 #[test]
 fn a_stopped_and_continued_command_is_not_taken_for_dead() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for options in [&[][..], &["-vv"]] {
             let foster = options.iter().fold(Foster::new(binary, place), |foster, option| foster.option(option));
@@ -201,9 +177,6 @@ fn a_stopped_and_continued_command_is_not_taken_for_dead() {
 /// tini and catatonit hang for ever here: the kernel reaps, and the status is lost.
 #[test]
 fn with_sigchld_inherited_as_ignored_the_status_is_kept() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let fixture = crate::harness::fixture();
         let run =

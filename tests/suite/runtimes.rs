@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Scratch, binaries, fixture, skipped};
+use crate::harness::{Scratch, binaries, fixture, runs_as_root, skipped};
 
 /// For one script: they take seconds, the virtual machine a minute.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -33,11 +33,10 @@ fn root_can_be_had() -> bool {
 }
 
 fn as_root() -> Command {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let mut command = Command::new(if status.contains("\nUid:\t0\t0") { "env" } else { "sudo" });
+    let mut command = Command::new(if runs_as_root() { "env" } else { "sudo" });
     // crun and runc leave a file `oom` where they were started, when memory has run out.
     command.current_dir(std::env::temp_dir());
-    if !status.contains("\nUid:\t0\t0") {
+    if !runs_as_root() {
         command.args(["-n", "env"]);
     }
     command

@@ -51,9 +51,6 @@ fn the_command_sees_what_it_would_see_without_foster() {
 /// Every signal may be blocked or pending in what foster is started from; the mask is handed on bit by bit.
 #[test]
 fn the_signal_mask_is_handed_on() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for mask in ["0", "ffffffffffffffff", "380000000", "4001"] {
             let fixture = fixture();
@@ -70,9 +67,6 @@ fn the_signal_mask_is_handed_on() {
 
 #[test]
 fn foster_keeps_no_directory_and_no_descriptor() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let scratch = Scratch::new("pinned");
         let held = format!("cd {}; exec 5</etc/passwd 8<.; exec \"$@\"", scratch.path("").display());
@@ -148,9 +142,6 @@ fn arguments_and_environment_pass_byte_for_byte() {
 /// Order, duplicates and entries without `=` survive; only the fixture's own execve can make such an environment.
 #[test]
 fn an_odd_environment_survives() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let fixture = fixture();
         let run = Foster::new(binary, place).after(&[fixture.to_str().unwrap(), "odd-environment"]).fixture(&["bytes"]);
@@ -164,9 +155,6 @@ fn an_odd_environment_survives() {
 
 #[test]
 fn listen_pid_is_rewritten_only_where_it_names_foster() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let set = |pid: &str| format!("export LISTEN_PIDFDID=7 LISTEN_FDS=1 LISTEN_PID={pid}; exec \"$@\"");
         for (pid, line) in [("$$", "own true inode false"), ("4711", "own false inode true")] {
@@ -180,9 +168,6 @@ fn listen_pid_is_rewritten_only_where_it_names_foster() {
 /// Two fosters, one in the other, as with `docker run --init` and foster in the image: silent, and both work.
 #[test]
 fn nested_fosters_work_and_are_silent() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--").run(&[
             binary.as_os_str(),

@@ -92,9 +92,6 @@ fn assert_gone(pids: &[i32]) {
 
 #[test]
 fn a_server_behind_a_shell_answers_the_request_in_flight() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for python in pythons() {
             let home = Home::new("behind-a-shell");
@@ -149,9 +146,6 @@ fn stop_in_a_task(init: Foster) -> Vec<String> {
 
 #[test]
 fn a_masters_worker_finishes_its_task() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| assert_eq!(stop_in_a_task(Foster::new(binary, place)), ["worker: task done"]));
 }
 
@@ -181,9 +175,6 @@ fn master_and_four_workers(foster: i32) -> Vec<i32> {
 
 #[test]
 fn a_daemon_stays_until_it_is_stopped_and_stops_whole_five_times_in_a_row() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for python in pythons() {
             let home = Home::new("daemon");

@@ -41,9 +41,6 @@ impl Memory {
 /// 100 rounds of 500 signals and 20 orphans each.
 #[test]
 fn fifty_thousand_signals_while_two_thousand_orphans_die() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for option in ["-g", "-vv"] {
             let run = Foster::new(binary, place).option(option).fixture(&["signal-storm", "100", "0"]);

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, poll, skipped};
+use crate::harness::{
+    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, poll, runs_as_root, skipped,
+};
 
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
@@ -33,9 +35,6 @@ fn line_with<'a>(finished: &'a Finished, text: &str) -> &'a str {
 
 #[test]
 fn at_the_default_level_a_crash_is_an_error_and_a_requested_stop_is_silent() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let finished = Foster::new(binary, place).run(&["sh", "-c", "ulimit -c 0; kill -SEGV $$"]).finish();
         finished.assert_ended_by(place, 11);
@@ -51,9 +50,6 @@ fn at_the_default_level_a_crash_is_an_error_and_a_requested_stop_is_silent() {
 
 #[test]
 fn the_last_line_sums_up() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("-v").fixture(&["orphans", "4", "1", "apart"]);
         run.expect("reaped 4 zombies 0");
@@ -79,17 +75,14 @@ fn the_last_line_sums_up() {
 
 #[test]
 fn the_termination_log_has_the_reason_of_an_abnormal_end_alone() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let files = scratch();
         let log = files.path("log");
         let reason = |options: &[&str], command: &[&str]| {
             std::fs::write(&log, "the app's own words").unwrap();
             // Found from the directory that foster was started in, which is / a moment later.
-            let start = ["sh", "-c", "cd \"$0\" && exec \"$@\"", files.path("").to_str().unwrap()].map(str::to_owned);
-            let start: Vec<&str> = start.iter().map(String::as_str).collect();
+            let directory = files.path("");
+            let start = ["sh", "-c", "cd \"$0\" && exec \"$@\"", directory.to_str().unwrap()];
             Foster::new(binary, place)
                 .after(&start)
                 .option("--termination-log=log")
@@ -122,9 +115,6 @@ fn the_termination_log_has_the_reason_of_an_abnormal_end_alone() {
 
 #[test]
 fn a_termination_log_that_cannot_be_written_is_a_warning() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let files = scratch();
         let fifo = files.path("fifo");
@@ -153,9 +143,6 @@ fn event<'a>(lines: &'a [Value], event: &str) -> &'a Value {
 
 #[test]
 fn json_lines_parse_whatever_the_names_are() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let files = scratch();
         let name = std::ffi::OsStr::from_bytes(b"a \"b\"\n\\\xff\t");
@@ -247,9 +234,6 @@ impl SmallPipe {
 
 #[test]
 fn lines_that_were_lost_are_counted_and_said_later() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let files = scratch();
         let mut stderr = SmallPipe::new(&files);
@@ -295,16 +279,13 @@ fn fake_cgroup(files: &Scratch, v2: bool) -> (String, PathBuf) {
 
 #[test]
 fn an_end_by_sigkill_says_whether_the_oom_killer_was_at_work_meanwhile() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         for v2 in [true, false] {
             let ended = |count_rises: bool, script: &str| {
                 let files = scratch();
                 let (prepare, counter) = fake_cgroup(&files, v2);
-                let start = ["sh", "-c", &prepare, files.path("").to_str().unwrap()].map(str::to_owned);
-                let start: Vec<&str> = start.iter().map(String::as_str).collect();
+                let directory = files.path("");
+                let start = ["sh", "-c", &prepare, directory.to_str().unwrap()];
                 let count = if count_rises { 5 } else { 2 };
                 // Only foster's sleep for signals is an interruptible one: then it has looked at the count.
                 let foster_sleeps = "until grep -q '^State:.S' /proc/$PPID/status; do :; done";
@@ -337,8 +318,7 @@ struct MemoryLimit(PathBuf);
 
 impl MemoryLimit {
     fn new(name: &str) -> Option<MemoryLimit> {
-        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
-        if !is_root {
+        if !runs_as_root() {
             skipped("a real OOM kill needs root; a fake cgroup stands in for it");
             return None;
         }
@@ -376,9 +356,6 @@ impl Drop for MemoryLimit {
 
 #[test]
 fn a_real_oom_kill_is_called_one() {
-    if !namespaces() {
-        return;
-    }
     everywhere(|binary, place| {
         let Some(limit) = MemoryLimit::new(&format!("{place:?}")) else { return };
         let procs = limit.0.join("cgroup.procs");

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::harness::{
     End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, only_child, plainly, poll,
-    skipped,
+    runs_as_root, skipped,
 };
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh
@@ -58,7 +58,7 @@ const SPECS: &[&str] = &[
 /// Whether there are other users to become. Ordinary users, CI's among them, have none.
 fn is_root() -> bool {
     static IS_ROOT: LazyLock<bool> = LazyLock::new(|| {
-        let is_root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0");
+        let is_root = runs_as_root();
         if !is_root {
             skipped("not root, so no command can be given another user (--user)");
         }
