@@ -135,20 +135,23 @@ struct Foster<'a> {
     oom: OomWatch,
 }
 
-/// The time since the command's start, read once for all that one wake-up brings.
+/// The time since the command's start: read when it matters, and once for all that one wake-up brings.
 struct Clock {
     started: Duration,
-    now: Duration,
+    now: Option<Duration>,
 }
 
 impl Clock {
     fn start() -> Clock {
-        Clock { started: sys::monotonic_time(), now: Duration::ZERO }
+        Clock { started: sys::monotonic_time(), now: Some(Duration::ZERO) }
     }
 
-    fn read(&mut self) -> Duration {
-        self.now = sys::monotonic_time().saturating_sub(self.started);
-        self.now
+    fn now(&mut self) -> Duration {
+        *self.now.get_or_insert_with(|| sys::monotonic_time().saturating_sub(self.started))
+    }
+
+    fn goes_on(&mut self) {
+        self.now = None;
     }
 }
 
@@ -191,13 +194,14 @@ impl<'a> Foster<'a> {
                     if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
                         return end;
                     }
-                    // Performing actions may have taken long.
-                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.read()))
+                    // What was done meanwhile may have taken long.
+                    self.clock.goes_on();
+                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()))
                 }
                 None => Some(Duration::ZERO),
             };
             let taken = sys::wait_for_signal(left);
-            self.clock.read();
+            self.clock.goes_on();
             let end = match taken {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
@@ -222,16 +226,17 @@ impl<'a> Foster<'a> {
     /// Not after so many deaths, be it thousands: what is due then may be a walk over /proc, in which a fork bomb leaves more
     /// zombies than that, and the process table would fill up.
     fn reap(&mut self) -> Option<NoNews> {
-        let start = self.clock.now;
+        let mut since = None;
         loop {
-            // The clock is not read for each of them.
             for _ in 0..BURST {
                 match self.news() {
                     Ok(event) => drop(self.handle(event)),
                     Err(no_news) => return Some(no_news),
                 }
             }
-            if self.clock.read().saturating_sub(start) >= LOOK_UP_AFTER {
+            self.clock.goes_on();
+            let now = self.clock.now();
+            if now.saturating_sub(*since.get_or_insert(now)) >= LOOK_UP_AFTER {
                 return None;
             }
         }
@@ -309,7 +314,8 @@ impl<'a> Foster<'a> {
 
     fn handle(&mut self, event: Event) -> Option<End> {
         let mut actions = std::mem::take(&mut self.actions);
-        step(&mut self.state, event, self.clock.now, &mut actions);
+        let now = if self.state.minds_the_time(&event) { self.clock.now() } else { Duration::ZERO };
+        step(&mut self.state, event, now, &mut actions);
         let mut end = None;
         let mut follow_up = None;
         for action in actions.drain(..) {
