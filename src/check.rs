@@ -10,7 +10,6 @@ use crate::cgroup::{self, Controller};
 use crate::config::LogFormat;
 use crate::output::{Line, Object};
 use crate::proc::{self, Name};
-use crate::sys;
 
 /// What [`Limits::parse`] takes, for error messages.
 pub const LIMITS: &str = "zombies=N, pids=P% or both, for example zombies=100,pids=90%";
@@ -91,7 +90,7 @@ impl Use {
 /// # Errors
 /// Why not all of the namespace's processes can be seen.
 pub fn look() -> Result<Seen, String> {
-    if proc::own_stat().is_none_or(|own| own.pid != sys::pid()) {
+    if proc::is_this_namespaces().is_err() {
         return Err("/proc is not that of this PID namespace, or not mounted".to_owned());
     }
     if proc::stat(1).is_none() {

@@ -95,10 +95,18 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
 }
 
-/// Reads the caller's own, by a link that leads nowhere in a /proc of another PID namespace, or to another number.
-pub fn own_stat() -> Option<Stat> {
-    let mut buffer = [0; 1024];
-    parse_stat(read("/proc/self/stat", &mut buffer)?)
+/// Whether /proc is that of this PID namespace. In another's the numbers are other processes', who must be neither named
+/// nor signalled. Told by a link that leads to the caller's own number, to another or nowhere; the caller's own directory is
+/// left alone, since the kernel would have to take it down at the caller's end.
+///
+/// # Errors
+/// It is not: ENOENT without a /proc, ESRCH with another's.
+pub fn is_this_namespaces() -> std::io::Result<()> {
+    let number = std::fs::read_link("/proc/self")?;
+    match number.to_str().and_then(|number| number.parse().ok()) == Some(sys::pid()) {
+        true => Ok(()),
+        false => Err(std::io::Error::from_raw_os_error(libc::ESRCH)),
+    }
 }
 
 /// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
@@ -133,17 +141,14 @@ pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
     Ok(pids.into_iter().filter_map(stat))
 }
 
-/// Calls `found` with each living descendant of `root`, at once when it is found: a process that forks and ends has no
+/// Calls `found` with each living descendant of the caller, at once when it is found: a process that forks and ends has no
 /// time to do so between being seen and being signalled.
 ///
 /// # Errors
-/// /proc is not there or may not be listed.
-pub fn descendants(root: i32, mut found: impl FnMut(&Stat)) -> std::io::Result<()> {
-    // Nobody's own process is hidden: a directory without it is not the /proc of this namespace.
-    if stat(root).is_none() {
-        return Err(std::io::ErrorKind::NotFound.into());
-    }
-    let mut family = vec![root];
+/// /proc is not there, is not that of this PID namespace, or may not be listed.
+pub fn descendants(mut found: impl FnMut(&Stat)) -> std::io::Result<()> {
+    is_this_namespaces()?;
+    let mut family = vec![sys::pid()];
     // Whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
     let mut strangers = Vec::new();
     for process in processes()? {

@@ -369,7 +369,7 @@ impl<'a> Foster<'a> {
         let mut signalled = BTreeSet::new();
         for _ in 0..ROUNDS {
             let before = signalled.len();
-            let found = proc::descendants(sys::pid(), |process| {
+            let found = proc::descendants(|process| {
                 let identity = (process.pid, process.start_ticks);
                 if !signalled.contains(&identity) && signal_process(process, signal) {
                     signalled.insert(identity);
@@ -396,7 +396,7 @@ impl<'a> Foster<'a> {
             alive.extend(others.filter(|process| process.pid != INIT && !process.is_dead()));
         } else {
             // Where /proc cannot be read, nobody can be named.
-            let _ = proc::descendants(sys::pid(), |process| alive.push(*process));
+            let _ = proc::descendants(|process| alive.push(*process));
         }
         self.reporter.call_roll(roll, &alive);
     }

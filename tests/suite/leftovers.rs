@@ -186,7 +186,37 @@ fn without_proc_a_subreaper_says_so_and_ends() {
         ]);
         run.expect("foster ended 4");
         let Finished { stderr, .. } = run.finish();
-        assert_eq!(stderr.matches("cannot be found and stays alive: /proc: ").count(), 1, "{stderr}");
+        let lost = "cannot be found and stays alive: /proc: No such file or directory";
+        assert_eq!(stderr.matches(lost).count(), 1, "{stderr}");
+    }
+}
+
+/// With a /proc of another PID namespace the numbers in it are other processes': here those of foster's siblings, which are
+/// none of its leftovers.
+#[test]
+fn with_another_namespaces_proc_a_subreaper_signals_no_stranger() {
+    if !namespaces() {
+        return;
+    }
+    let scratch = Scratch::new("strangers");
+    let gate = scratch.path("gate");
+    // foster is the shell's first child, so its number is the shell's own in that /proc; its command ends when the strangers
+    // are there.
+    let script = "\"$1\" sh -c 'read -r _ <\"$0\"; sleep 600 & exit 4' \"$2\" & foster=$!\n\
+                  for _ in 1 2 3 4; do sleep 600 & strangers=\"$strangers $!\"; done\n\
+                  echo go >\"$2\"; wait $foster; echo \"foster ended $?\"\n\
+                  for stranger in $strangers; do kill -USR1 $stranger; wait $stranger; echo \"stranger ended $?\"; done";
+    for binary in crate::harness::binaries() {
+        let _ = std::fs::remove_file(&gate);
+        assert!(std::process::Command::new("mkfifo").arg(&gate).status().unwrap().success());
+        let inner = ["--pid", "--fork", "--kill-child"];
+        let words = ["bash", "-c", script, "bash", binary.to_str().unwrap(), gate.to_str().unwrap()];
+        let run = Foster::new("unshare".as_ref(), Place::Pid1).options(&inner).run(&words);
+        let Finished { lines, stderr, .. } = run.finish();
+        let mut expected = vec!["foster ended 4"];
+        expected.extend(["stranger ended 138"; 4]);
+        assert_eq!(lines, expected, "{stderr}");
+        assert_eq!(stderr.matches("cannot be found and stays alive: /proc: No such process").count(), 1, "{stderr}");
     }
 }
 
