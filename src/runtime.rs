@@ -1,5 +1,6 @@
 //! The loop: wait, reap, ask the policy, do what it says. No decision is made here.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::path::Path;
@@ -133,6 +134,8 @@ struct Foster<'a> {
     /// That a forward was not permitted has been said.
     warned: bool,
     oom: OomWatch,
+    /// /proc is that of this PID namespace, so what it says of a pid is true; looked at only once somebody is to be named.
+    can_name: OnceCell<bool>,
 }
 
 /// The time since the command's start: read when it matters, and once for all that one wake-up brings.
@@ -164,7 +167,7 @@ enum End {
 impl<'a> Foster<'a> {
     fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
-        Foster { state, is_pid1, reporter, clock, actions, warned: false, oom }
+        Foster { state, is_pid1, reporter, clock, actions, warned: false, oom, can_name: OnceCell::new() }
     }
 
     fn run(mut self, first: Option<Delivery>) -> ! {
@@ -269,7 +272,7 @@ impl<'a> Foster<'a> {
                 self.handle(Event::Unreaped { pid });
             }
             let pid = peeked.map(|peeked| peeked.pid);
-            let stat = pid.filter(|_| self.reporter.describes_orphans()).and_then(proc::stat);
+            let stat = pid.filter(|_| self.reporter.describes_orphans() && self.can_name()).and_then(proc::stat);
             let (reaped, usage) = match sys::reap_with_usage(pid) {
                 Ok(reaped) => reaped,
                 // No news any more: it had stopped and was continued meanwhile. Look again.
@@ -303,9 +306,14 @@ impl<'a> Foster<'a> {
         }
     }
 
+    fn can_name(&self) -> bool {
+        *self.can_name.get_or_init(|| proc::is_this_namespaces().is_ok())
+    }
+
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
         if self.reporter.names_senders()
             && let Sender::Process { pid, name, .. } = &mut delivery.sender
+            && self.can_name()
         {
             *name = proc::name(*pid);
         }
@@ -391,12 +399,14 @@ impl<'a> Foster<'a> {
             return;
         }
         let mut alive = Vec::new();
-        if self.is_pid1 {
-            let others = proc::processes().into_iter().flatten();
-            alive.extend(others.filter(|process| process.pid != INIT && !process.is_dead()));
-        } else {
-            // Where /proc cannot be read, nobody can be named.
-            let _ = proc::descendants(|process| alive.push(*process));
+        // Where /proc cannot be read, nobody can be named.
+        match self.is_pid1 {
+            _ if !self.can_name() => {}
+            true => {
+                let others = proc::processes().into_iter().flatten();
+                alive.extend(others.filter(|process| process.pid != INIT && !process.is_dead()));
+            }
+            false => drop(proc::descendants(|process| alive.push(*process))),
         }
         self.reporter.call_roll(roll, &alive);
     }

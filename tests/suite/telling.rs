@@ -73,6 +73,27 @@ fn the_last_line_sums_up() {
     });
 }
 
+/// In that /proc foster's numbers are other processes': no name and no age is better than theirs.
+#[test]
+fn with_another_namespaces_proc_nobody_is_named() {
+    everywhere(|binary, place| {
+        let inner = ["unshare", "--pid", "--fork", "--kill-child"];
+        let new = || Foster::new(binary, place).after(&inner);
+        let script = "trap '' USR1; kill -USR1 $PPID; (sh -c 'exit 3' &)";
+        let finished = new().option("-vvv").run(&["sh", "-c", script]).finish();
+        assert_eq!(finished.end, End::Exited(0));
+        let received = line_with(&finished, "received SIGUSR1 ");
+        assert!(received.ends_with(": trace: received SIGUSR1 from pid 2 (uid 0)"), "{received}");
+        let orphan = line_with(&finished, "reaped orphan ");
+        assert!(orphan.contains("reaped orphan 4: ") && !orphan.contains(" age "), "{orphan}");
+
+        let finished = new().option("-k0").fixture(&["leave", "stubborn"]).finish();
+        assert_eq!(finished.end, End::Exited(4));
+        line_with(&finished, "the grace is over, SIGKILL to processes that /proc does not show");
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    });
+}
+
 #[test]
 fn the_termination_log_has_the_reason_of_an_abnormal_end_alone() {
     everywhere(|binary, place| {
