@@ -13,6 +13,7 @@ use lexopt::Arg;
 use crate::check::{LIMITS, Limits};
 use crate::config::{Config, DURATION, LogConfig, LogFormat, parse_duration};
 use crate::exit::ExitCodes;
+use crate::output::TARGET;
 use crate::proc::OneLine;
 use crate::signal::{ACCEPTED, Signal};
 use crate::user;
@@ -499,12 +500,14 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
         return Ok(None);
     }
     env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
-    // The syntax takes any other word for the name of a module, and then `warning` would silence foster altogether.
-    let directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
+    // The syntax takes any other word for the name of a module, and then `warning` or `foster:debug` would silence foster
+    // altogether.
+    let mut directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
     let concerns_foster = |directive: &str| {
-        directive.is_empty() || directive.starts_with("foster") || directive.parse::<log::LevelFilter>().is_ok()
+        let is_level = directive.parse::<log::LevelFilter>().is_ok();
+        directive.is_empty() || is_level || directive.split('=').next() == Some(TARGET)
     };
-    if !directives.into_iter().all(concerns_foster) {
+    if !directives.all(concerns_foster) {
         return Err(bad());
     }
     Ok(Some(text.to_owned()))
@@ -823,6 +826,30 @@ mod tests {
             parsed(c"dumb-init", &[], &[c"DUMB_INIT_SETSID=0", c"FOSTER_SINGLE_CHILD=0"], apart),
             Apart::Session
         );
+    }
+
+    #[test]
+    fn a_log_filter_is_accepted_if_each_part_of_it_concerns_foster() {
+        let filter = |text: &str| log_filter(text.as_bytes());
+        for text in ["debug", "OFF", "foster", "foster=debug", " foster=debug , warn", "foster=", "info/SIGTERM"] {
+            assert_eq!(filter(text), Ok(Some(text.to_owned())), "{text}");
+        }
+        assert_eq!(filter(" "), Ok(None));
+        for text in
+            ["warning", "foster:debug", "foster.debug", "foster-debug", "foster_debug", "fosterx=debug", "foster::x"]
+                .into_iter()
+                .chain([
+                    "foster::x=debug",
+                    "foster =debug",
+                    "foste=debug",
+                    "Foster=debug",
+                    "foster=loud",
+                    "foster=debug=info",
+                ])
+                .chain(["warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
+        {
+            assert!(filter(text).is_err_and(|error| error.contains("is no log filter")), "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::config::{LogConfig, LogFormat};
 use crate::sys;
 
 /// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
-const TARGET: &str = "foster";
+pub const TARGET: &str = "foster";
 
 /// How foster was told to log; the defaults until then, and for a command line that cannot be read.
 static SETTINGS: OnceLock<Settings> = OnceLock::new();

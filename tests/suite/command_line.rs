@@ -64,6 +64,8 @@ fn a_bad_command_line_is_one_line_and_125() {
             &[("FOSTER_LOG", "foster=loud")],
             "variable FOSTER_LOG: 'foster=loud' is no log filter; a level is",
         ),
+        (&["true"], &[("FOSTER_LOG", "foster:debug")], "FOSTER_LOG: 'foster:debug' is no log filter; a level is"),
+        (&["true"], &[("FOSTER_LOG", "warning")], "FOSTER_LOG: 'warning' is no log filter; a level is"),
     ];
     for binary in binaries() {
         for (args, environment, message) in cases {
