@@ -119,8 +119,8 @@ pub struct Orphan {
 pub struct CommandEnd {
     /// Its process ID, free for reuse by now.
     pub pid: i32,
-    /// How it ended.
-    pub death: Death,
+    /// How it ended; `None`: not even SIGKILL did that, and foster ends without it.
+    pub death: Option<Death>,
     /// How long it ran.
     pub ran: Duration,
     /// Whether somebody wanted that.
@@ -350,12 +350,12 @@ impl Report {
             }
             Report::Orphan(orphan) => write!(f, "{orphan}"),
             Report::CommandEnded(end) => {
-                write!(f, "command {command} (pid {}) {}, after {}", end.pid, end.death, Span(end.ran))?;
+                write!(f, "command {command} (pid {}) {}, after {}", end.pid, end.how(), Span(end.ran))?;
                 end.write_why(f)
             }
             Report::Finished(summary) => {
                 let Reaped { orphans, stopped, killed } = summary.reaped;
-                write!(f, "finished: command {command} {}", summary.end.death)?;
+                write!(f, "finished: command {command} {}", summary.end.how())?;
                 summary.end.write_why(f)?;
                 write!(f, "; orphans reaped: {orphans}; leftovers stopped: {stopped}, killed: {killed}; ")?;
                 match summary.outcome {
@@ -380,6 +380,13 @@ impl Report {
 }
 
 impl CommandEnd {
+    fn how(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| match self.death {
+            Some(death) => write!(f, "{death}"),
+            None => f.write_str("did not end"),
+        })
+    }
+
     fn write_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cause {
             Cause::Unasked => {}
@@ -421,7 +428,10 @@ impl Orphan {
 impl CommandEnd {
     fn members(&self, object: &mut Object<'_>) {
         object.plain("pid", self.pid);
-        death_members(object, self.death);
+        match self.death {
+            Some(death) => death_members(object, death),
+            None => object.plain("did_not_end", true),
+        }
         object.seconds("ran_s", self.ran);
         object.text(
             "cause",
@@ -705,7 +715,7 @@ mod tests {
     fn the_commands_end_is_an_error_only_as_an_incident() {
         let death = Death::Killed { signal: signal(11), core_dumped: true };
         let ran = Duration::from_secs(7262);
-        let ended = |cause| Report::CommandEnded(CommandEnd { pid: 7, death, ran, cause, oom_kills: 0 });
+        let ended = |cause| Report::CommandEnded(CommandEnd { pid: 7, death: Some(death), ran, cause, oom_kills: 0 });
         assert_eq!(ended(Cause::Incident).level(false), Level::Error);
         let asked =
             Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_millis(1200) };
@@ -738,7 +748,7 @@ mod tests {
     }
 
     fn finished(death: Death, cause: Cause, outcome: Outcome, grace_over: bool) -> Summary {
-        let end = CommandEnd { pid: 7, death, ran: Duration::from_secs(3), cause, oom_kills: 0 };
+        let end = CommandEnd { pid: 7, death: Some(death), ran: Duration::from_secs(3), cause, oom_kills: 0 };
         Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome }
     }
 
@@ -754,6 +764,24 @@ mod tests {
         );
         let by_signal = text(Report::Finished(finished(killed, asked, Outcome::Signal(Signal::TERM), false)));
         assert!(by_signal.ends_with("; foster ends by SIGTERM too"), "{by_signal}");
+    }
+
+    #[test]
+    fn a_command_that_even_sigkill_did_not_end_is_not_said_to_have_been_killed() {
+        let asked = Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_secs(11) };
+        let end = CommandEnd { pid: 7, death: None, ran: Duration::from_secs(12), cause: asked, oom_kills: 0 };
+        let summary = Summary { end, reaped: Reaped::default(), grace_over: true, outcome: Outcome::Code(137) };
+        assert_eq!(
+            text(Report::Finished(summary)),
+            "finished: command /usr/bin/app\\n did not end, 11.000 s after SIGTERM from outside this PID namespace had \
+             asked it to stop; orphans reaped: 0; leftovers stopped: 0, killed: 0; exit code 137"
+        );
+        assert!(summary.is_abnormal(), "the termination log has it too");
+        let mut line = output::Line::new();
+        line.object(|object| Report::Finished(summary).members(object, b"app"));
+        let json = String::from_utf8_lossy(line.finish()).into_owned();
+        assert!(json.contains("\"pid\":7,\"did_not_end\":true,\"ran_s\":12.000,\"cause\":\"stop_request\""), "{json}");
+        assert!(!json.contains("\"signal\"") && !json.contains("exit_status"), "{json}");
     }
 
     #[test]
@@ -778,7 +806,7 @@ mod tests {
     #[test]
     fn a_shell_that_says_137_when_memory_ran_out_is_a_warning() {
         let ended = |oom_kills| {
-            let (death, ran) = (Death::Exited(137), Duration::ZERO);
+            let (death, ran) = (Some(Death::Exited(137)), Duration::ZERO);
             Report::CommandEnded(CommandEnd { pid: 7, death, ran, cause: Cause::Unasked, oom_kills })
         };
         assert_eq!((ended(0).level(false), ended(1).level(false)), (Level::Info, Level::Warn));

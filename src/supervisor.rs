@@ -424,7 +424,7 @@ fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Dura
         return count_reaped(state, death, false);
     }
     let ran = now.saturating_sub(since);
-    let end = CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills };
+    let end = CommandEnd { pid, death: Some(death), ran, cause: cause_of(state, Some(death), now), oom_kills };
     actions.push(Action::Say(Report::CommandEnded(end)));
     // From here on Ctrl-C is for foster, whose leftovers may take their time.
     if state.had_terminal {
@@ -526,9 +526,8 @@ fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
         Phase::Paused => return,
         Phase::Ended { end, .. } => end,
         Phase::Running { pid, since, .. } => {
-            let death = Death::Killed { signal: Signal::KILL, core_dumped: false };
             let ran = now.saturating_sub(since);
-            CommandEnd { pid, death, ran, cause: cause_of(state, death, now), oom_kills: 0 }
+            CommandEnd { pid, death: None, ran, cause: cause_of(state, None, now), oom_kills: 0 }
         }
     };
     actions.push(Action::NameLeftovers(Roll::GivenUp));
@@ -536,7 +535,12 @@ fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
 }
 
 fn summary(state: &State, end: CommandEnd) -> Summary {
-    let outcome = state.outcome(end.death);
+    // A command that SIGKILL did not end has no signal that foster could end by as well.
+    let killed = Death::Killed { signal: Signal::KILL, core_dumped: false };
+    let outcome = match end.death {
+        Some(death) => state.outcome(death),
+        None => Outcome::of(killed, &state.ok_codes, true),
+    };
     Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
 }
 
@@ -619,10 +623,10 @@ impl State {
 }
 
 /// Whether the command's end was somebody's wish. A crash during a requested stop is still a crash.
-fn cause_of(state: &State, death: Death, now: Duration) -> Cause {
+fn cause_of(state: &State, death: Option<Death>, now: Duration) -> Cause {
     let killed_by = match death {
-        Death::Killed { signal, .. } => Some(signal),
-        Death::Exited(_) => None,
+        Some(Death::Killed { signal, .. }) => Some(signal),
+        Some(Death::Exited(_)) | None => None,
     };
     match (killed_by, state.stop_request) {
         (Some(signal), _) if is_terminals(signal) && state.had_terminal && !state.forwarded.contains(signal) => {
@@ -942,14 +946,19 @@ mod tests {
 
     #[test]
     fn with_a_grace_even_an_unkillable_command_does_not_keep_foster() {
-        let config = Config { grace: Some(at(1)), ..Config::default() };
-        let mut state = state(&config, true, false);
-        at_time(&mut state, 3, term());
-        at_time(&mut state, 4, Event::Deadline);
-        let actions = at_time(&mut state, 14, Event::Deadline);
-        let given_up =
-            |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(137), grace_over: true, .. }));
-        assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
+        for is_pid1 in [true, false] {
+            let config = Config { grace: Some(at(1)), ok_stop: true, ..Config::default() };
+            let mut state = state(&config, is_pid1, false);
+            at_time(&mut state, 3, term());
+            at_time(&mut state, 4, Event::Deadline);
+            let actions = at_time(&mut state, 14, Event::Deadline);
+            let [Action::NameLeftovers(Roll::GivenUp), Action::End(summary)] = actions[..] else {
+                panic!("{actions:?}")
+            };
+            // No signal has ended it, so foster does not end by one either.
+            assert_eq!((summary.end.death, summary.outcome), (None, Outcome::Code(137)));
+            assert!(matches!(summary.end.cause, Cause::StopRequest { .. }) && summary.grace_over, "{summary:?}");
+        }
     }
 
     #[test]
