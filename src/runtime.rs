@@ -298,8 +298,8 @@ impl<'a> Foster<'a> {
 
     /// Also for a shell that says 137 for what it ran. Not for an end that was asked for, which is not to wait for this.
     fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
-        let may_be =
-            death.is_by(Signal::KILL) || (matches!(death, Death::Exited(1..)) && !self.state.is_asked_to_stop());
+        let may_be = death.is_by(Signal::KILL)
+            || (matches!(death, Death::Exited(1..)) && !self.state.has_asked_command_to_stop());
         match may_be && self.state.is_command(pid) {
             true => self.oom.rise_since_start(),
             false => 0,

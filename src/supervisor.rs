@@ -263,9 +263,14 @@ impl State {
         self.at_end == AtEnd::AskGroup
     }
 
-    /// Whether a stop request has come.
-    pub fn is_asked_to_stop(&self) -> bool {
-        self.stop_request.is_some()
+    /// Whether a stop request has gone to the command, which one that is held has not.
+    pub fn has_asked_command_to_stop(&self) -> bool {
+        self.request_to_command().is_some()
+    }
+
+    /// A second request releases the first, so as long as that is held there was no other.
+    fn request_to_command(&self) -> Option<StopRequest> {
+        self.stop_request.filter(|_| self.held.is_none())
     }
 
     /// Whether it matters at what time this event is stepped. A clock is not read for each orphan and each signal.
@@ -628,7 +633,7 @@ fn cause_of(state: &State, death: Option<Death>, now: Duration) -> Cause {
         Some(Death::Killed { signal, .. }) => Some(signal),
         Some(Death::Exited(_)) | None => None,
     };
-    match (killed_by, state.stop_request) {
+    match (killed_by, state.request_to_command()) {
         (Some(signal), _) if is_terminals(signal) && state.had_terminal && !state.forwarded.contains(signal) => {
             Cause::Terminal
         }
@@ -817,6 +822,29 @@ mod tests {
             let mut state = state(&Config::default(), true, false);
             steps(&mut state, &events);
             assert_eq!(cause(&steps(&mut state, &[died(COMMAND, death)])), expected, "{events:?} {death:?}");
+        }
+    }
+
+    /// What `--stop-delay` still holds has not asked the command for anything; whoever fails meanwhile has just failed.
+    #[test]
+    fn a_request_that_is_held_is_not_why_the_command_ended() {
+        let config = Config { stop_delay: at(5), ..Config::default() };
+        let asked = Cause::StopRequest { signal: Signal::TERM, sender: OTHER, took: Duration::ZERO };
+        for (events, death, expected) in [
+            (vec![term()], Death::Exited(3), Cause::Unasked),
+            (vec![term()], killed(Signal::TERM), Cause::Incident),
+            (vec![term(), term()], Death::Exited(3), asked),
+            (vec![term(), term()], killed(Signal::TERM), asked),
+        ] {
+            let mut state = state(&config, true, false);
+            steps(&mut state, &events);
+            assert_eq!(state.has_asked_command_to_stop(), expected == asked);
+            assert_eq!(cause(&steps(&mut state, &[died(COMMAND, death)])), expected, "{events:?} {death:?}");
+            let [.., Action::SignalLeftovers(_)] = steps(&mut state, &[LEFT])[..] else {
+                panic!("leftovers are asked")
+            };
+            let no_limit = Action::NameLeftovers(Roll::Awaited(None));
+            assert_eq!(at_time(&mut state, 4, Event::Deadline), [no_limit], "a stop request came");
         }
     }
 

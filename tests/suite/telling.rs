@@ -124,6 +124,9 @@ fn the_termination_log_has_the_reason_of_an_abnormal_end_alone() {
         );
         let not_run = "\nfoster: cannot run '/nonexistent/app': no such file or directory\n";
         assert_eq!(reason(&[], &["/nonexistent/app"]), not_run);
+        // The request was still held, so nobody had asked the command.
+        let held = reason(&["--stop-delay=600s"], &["sh", "-c", "kill -TERM $PPID; exit 3"]);
+        assert!(held.starts_with("\nfoster: finished: command sh exited with status 3; "), "{held}");
         let program = fixture();
         let stubborn = reason(&["-k", "0.2"], &[program.to_str().unwrap(), "leave", "stubborn"]);
         assert!(stubborn.contains("leftovers stopped: 0, killed: 1; exit code 4\n"), "{stubborn}");
