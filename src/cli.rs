@@ -631,7 +631,8 @@ impl CommandLine<'_> {
                 let count = count.ok_or_else(|| format!("'{shown}' is not accepted; give a number from 0 to 3"))?;
                 (0..count).try_for_each(|_| self.apply(opt, None))
             }
-            Env::Value if value.is_empty() => Ok(()),
+            // Set from a variable that is not, it must not mean root.
+            Env::Value if value.is_empty() && opt.id != Id::User => Ok(()),
             Env::Value => self.apply(opt, Some(value)),
             Env::List => {
                 let mut items = value.split(|b| *b == b',').filter(|item| !item.is_empty());

@@ -39,6 +39,7 @@ fn a_bad_command_line_is_one_line_and_125() {
         (&["-u", "", "true"], &[], "option -u: '' is not accepted; give USER, USER:GROUP or :GROUP"),
         (&["-u4294967295", "true"], &[], "option -u: '4294967295' is not accepted; give USER"),
         (&["true"], &[("FOSTER_USER", ":")], "variable FOSTER_USER: ':' is not accepted; give USER"),
+        (&["true"], &[("FOSTER_USER", "")], "variable FOSTER_USER: '' is not accepted; give USER"),
         (&["-C", "", "true"], &[], "option -C: '' is not accepted; give a directory"),
         (&["-P", "true"], &[], "--pause runs no command, but 'true' was given"),
         (&["true"], &[("FOSTER_PAUSE", "1")], "--pause runs no command, but 'true' was given"),
