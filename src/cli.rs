@@ -263,6 +263,8 @@ pub struct Persona {
     version: &'static str,
     /// The peer's exit codes for failures.
     pub codes: ExitCodes,
+    /// Takes an option's value where the peer reads it otherwise than foster, which reads the rest.
+    take: fn(&mut Config, Id, &[u8]) -> bool,
     /// What one of the peer's own environment variables asks for, if it is one.
     variable: fn(&[u8], &[u8]) -> Option<Wish>,
     /// Takes on the peer's ways where nothing else was asked for.
@@ -384,7 +386,13 @@ pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &
             }
             None => None,
         };
-        line.apply(opt, value.as_deref().map(OsStrExt::as_bytes)).map_err(|e| format!("option {name}: {e}"))?;
+        let value = value.as_deref().map(OsStrExt::as_bytes);
+        match (persona, value) {
+            (Some(persona), Some(value)) if (persona.take)(&mut line.config, opt.id, value) => {
+                line.given.0.push((opt.id, true));
+            }
+            _ => line.apply(opt, value).map_err(|e| format!("option {name}: {e}"))?,
+        }
     }
     let by_flag = line.given.clone();
     for entry in environment {
@@ -463,6 +471,22 @@ fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
         }
         other => other.to_string(),
     })
+}
+
+/// The number that a text begins with and what stands behind it, as strtol(3), atoi(3) and scanf(3) find it: blanks and a
+/// sign may come first. One that is too large is the largest that there is.
+fn leading_number(text: &[u8]) -> Option<(i64, &[u8])> {
+    let blanks = text.iter().take_while(|b| matches!(b, b' ' | b'\t'..=b'\r')).count();
+    let text = text.get(blanks..)?;
+    let (sign, digits) = match text.split_first()? {
+        (b'-', rest) => (-1, rest),
+        (b'+', rest) => (1, rest),
+        _ => (1, text),
+    };
+    let (digits, rest) = digits.split_at(digits.iter().take_while(|b| b.is_ascii_digit()).count());
+    let append =
+        |number: i64, digit: &u8| number.saturating_mul(10).saturating_add(i64::from(digit.saturating_sub(b'0')));
+    (!digits.is_empty()).then(|| (digits.iter().fold(0, append).saturating_mul(sign), rest))
 }
 
 /// The limits of `--check=LIMITS`, or the next word if it looks like some.
@@ -850,6 +874,49 @@ mod tests {
                 .chain(["warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
         {
             assert!(filter(text).is_err_and(|error| error.contains("is no log filter")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_leading_number_is_what_the_c_library_takes_for_one() {
+        for (text, number, rest) in [
+            ("15", 15, ""),
+            ("3x", 3, "x"),
+            (" \t\n\x0b\x0c\r+5 ", 5, " "),
+            ("-1", -1, ""),
+            ("007:3", 7, ":3"),
+            ("99999999999999999999", i64::MAX, ""),
+        ] {
+            assert_eq!(leading_number(text.as_bytes()), Some((number, rest.as_bytes())), "{text:?}");
+        }
+        for text in ["", " ", "x3", "+", "- 1", "--1", "\u{a0}1"] {
+            assert_eq!(leading_number(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn dumb_inits_numbers_are_taken_as_it_takes_them_and_names_as_foster_does() {
+        let rewritten = |words: &[&CStr], number| {
+            let from = Signal::new(number).expect("a signal");
+            parsed(c"dumb-init", words, &[], |c| c.rewrites.apply(from).map_or(0, Signal::number))
+        };
+        for (value, from, to) in [
+            (c"15:3", 15, 3),
+            (c"15:3x", 15, 3),
+            (c"15:3:4", 15, 3),
+            (c" +15: 3", 15, 3),
+            (c"1:0", 1, 0),
+            (c"9:15", 1, 1),
+            (c"17:15", 1, 1),
+            (c"TERM:QUIT", 15, 3),
+            (c"15:34", 15, 34),
+        ] {
+            assert_eq!(rewritten(&[c"-r", value], from), to, "{value:?}");
+        }
+        for (persona, value) in
+            [(c"dumb-init", c"0:15"), (c"dumb-init", c"15 :3"), (c"foster", c"15:3x"), (c"foster", c"9:15")]
+        {
+            assert!(parse(Persona::called(persona), &[c"-r", value, c"true"], &[]).is_err(), "{persona:?} {value:?}");
         }
     }
 

@@ -192,6 +192,14 @@ impl Rewrites {
         }
     }
 
+    /// Forwards TO for FROM, or nothing; a later one for the same FROM wins. For a FROM that never reaches foster, or is
+    /// never forwarded, it changes nothing.
+    pub fn set(&mut self, from: Signal, to: Option<Signal>) {
+        if let Some(slot) = self.0.get_mut(usize::from(from.0)) {
+            *slot = to.map_or(Rewrite::Drop, Rewrite::To);
+        }
+    }
+
     /// Adds one `FROM:TO`; a later one for the same FROM wins.
     ///
     /// # Errors
@@ -206,15 +214,11 @@ impl Rewrites {
         if from == Signal::CHLD {
             return Err("SIGCHLD is foster's own and never forwarded".to_owned());
         }
-        let rewrite = match to {
-            "0" | "none" => Rewrite::Drop,
-            name => {
-                Rewrite::To(name.parse().map_err(|_| format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)))?)
-            }
+        let to = match to {
+            "0" | "none" => None,
+            name => Some(name.parse().map_err(|_| format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)))?),
         };
-        if let Some(slot) = self.0.get_mut(usize::from(from.0)) {
-            *slot = rewrite;
-        }
+        self.set(from, to);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub const PERSONA: Persona = Persona {
     // catatonit calls itself tini here, for `docker info`.
     version: concat!("tini version 0.1.7_catatonit (foster ", env!("CARGO_PKG_VERSION"), ")\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 1, not_found: 1 },
+    take: |_, _, _| false,
     variable,
     adapt,
 };

@@ -1,6 +1,6 @@
 //! dumb-init: <https://github.com/Yelp/dumb-init>, 1.2.5.
 
-use super::{FROM_TO, Given, Id, Opt, Persona, Wish};
+use super::{FROM_TO, Given, Id, Opt, Persona, Wish, leading_number};
 use crate::config::{Apart, AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::Signal;
@@ -11,6 +11,7 @@ pub const PERSONA: Persona = Persona {
     abbreviates: true,
     version: concat!("dumb-init v1.2.5 (foster ", env!("CARGO_PKG_VERSION"), ")\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 2, not_found: 2 },
+    take,
     variable,
     adapt,
 };
@@ -22,6 +23,23 @@ const OPTIONS: &[Opt] = &[
     Opt::flag(Id::Help, 'h', "help", "print this help and exit"),
     Opt::flag(Id::Version, 'V', "version", "print the version and exit"),
 ];
+
+/// dumb-init reads `%d:%d` and minds nothing that stands behind, nor that SIGKILL, SIGSTOP and SIGCHLD are never forwarded.
+fn take(config: &mut Config, id: Id, value: &[u8]) -> bool {
+    let signal = |number: i64| Signal::new(i32::try_from(number).ok()?).filter(|signal| signal.number() <= MAXSIG);
+    let numbers = || {
+        let (from, rest) = leading_number(value)?;
+        let (to, _) = leading_number(rest.strip_prefix(b":")?)?;
+        let to = if to == 0 { None } else { Some(signal(to)?) };
+        Some((signal(from)?, to))
+    };
+    let Some((from, to)) = numbers().filter(|_| id == Id::Rewrite) else { return false };
+    config.rewrites.set(from, to);
+    true
+}
+
+/// The largest that dumb-init knows.
+const MAXSIG: i32 = 31;
 
 fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
     match (name, value) {

@@ -13,6 +13,7 @@ pub const PERSONA: Persona = Persona {
     // (moby/moby, daemon/info_unix.go, parseInitVersion).
     version: concat!("tini version 0.19.0 (foster ", env!("CARGO_PKG_VERSION"), ") - git.de40ad0\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 126, not_found: 127 },
+    take: |_, _, _| false,
     variable,
     adapt,
 };
