@@ -921,6 +921,22 @@ mod tests {
     }
 
     #[test]
+    fn tinis_codes_are_taken_as_it_takes_them() {
+        let is_ok = |value: &CStr, code| parsed(c"tini", &[c"-e", value], &[], |c| c.ok_codes.contains(code));
+        for (value, code) in [(c"5", 5), (c"+5", 5), (c" 5", 5), (c"-0", 0), (c"0255", 255)] {
+            assert!(is_ok(value, code), "{value:?}");
+        }
+        assert!(!is_ok(c"", 1), "accepted, and nothing comes of it");
+        for (persona, value) in
+            [(c"tini", c"5 "), (c"tini", c"5x"), (c"tini", c"256"), (c"tini", c"-1"), (c"tini", c" ")]
+                .into_iter()
+                .chain([(c"foster", c"+5"), (c"foster", c"")])
+        {
+            assert!(parse(Persona::called(persona), &[c"-e", value, c"true"], &[]).is_err(), "{persona:?} {value:?}");
+        }
+    }
+
+    #[test]
     fn the_peers_words_for_verbosity_are_levels_here() {
         let level = |c: &Config| (c.log.verbosity, c.log.filter.clone());
         let quiet = (0, Some("error".to_owned()));
@@ -928,7 +944,13 @@ mod tests {
             (c"TINI_VERBOSITY=0", quiet.clone()),
             (c"TINI_VERBOSITY=x", quiet),
             (c"TINI_VERBOSITY=1", (0, None)),
+            (c"TINI_VERBOSITY=", (0, Some("error".to_owned()))),
             (c"TINI_VERBOSITY=3", (2, None)),
+            (c"TINI_VERBOSITY= 3 ", (2, None)),
+            (c"TINI_VERBOSITY=2x", (1, None)),
+            (c"TINI_VERBOSITY=4", (3, None)),
+            (c"TINI_VERBOSITY=300", (3, None)),
+            (c"TINI_VERBOSITY=-1", (3, None)),
         ] {
             assert_eq!(parsed(c"tini", &[], &[variable], level), expected, "{variable:?}");
         }

@@ -1,6 +1,6 @@
 //! tini (`docker run --init` calls it docker-init): <https://github.com/krallin/tini>, 0.19.0.
 
-use super::{CODE, Given, Id, Opt, Persona, Wish};
+use super::{CODE, Given, Id, Opt, Persona, Wish, leading_number};
 use crate::config::{AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::ACCEPTED;
@@ -13,7 +13,7 @@ pub const PERSONA: Persona = Persona {
     // (moby/moby, daemon/info_unix.go, parseInitVersion).
     version: concat!("tini version 0.19.0 (foster ", env!("CARGO_PKG_VERSION"), ") - git.de40ad0\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 126, not_found: 127 },
-    take: |_, _, _| false,
+    take,
     variable,
     adapt,
 };
@@ -40,10 +40,28 @@ fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
     }
 }
 
-/// tini's 0 is errors only and its default 1; what is no number is 0 to it.
+/// tini's 0 is errors only and its default 1. It reads the number with atoi(3), which takes 0 for what is none, and has no
+/// use for a sign, so that what is negative is large.
 fn verbosity(value: &[u8]) -> Wish {
-    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u8>().ok());
-    number.and_then(|number| number.checked_sub(1)).map_or(Wish::Quiet, Wish::Verbosity)
+    match leading_number(value).map_or(0, |(number, _)| number) {
+        0 => Wish::Quiet,
+        1 => Wish::Verbosity(0),
+        2 => Wish::Verbosity(1),
+        3 => Wish::Verbosity(2),
+        _ => Wish::Verbosity(3),
+    }
+}
+
+/// tini reads a code with strtol(3), to which a blank before it or a plus is no fault, and nothing at all is 0.
+fn take(config: &mut Config, id: Id, value: &[u8]) -> bool {
+    let code = match leading_number(value) {
+        Some((number, b"")) => u8::try_from(number).ok(),
+        None if value.is_empty() => Some(0),
+        _ => None,
+    };
+    let Some(code) = code.filter(|_| id == Id::OkExit) else { return false };
+    config.ok_codes.insert(code);
+    true
 }
 
 /// Asked to see to leftovers, it has to be the one whom orphans come to.
