@@ -342,114 +342,45 @@ impl Opt {
     }
 }
 
+/// A command line or an environment that foster does not take, and what the rest of it says about saying so.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// One line that names the option or variable, the value, and what is accepted.
+    pub message: String,
+    /// What was asked for as far as it could be read: whoever wants JSON, or nothing at all, wants that of every line.
+    pub log: LogConfig,
+    /// Where the reason is to be left. A probe is not the container's start, so it leaves none.
+    pub termination_log: Option<CString>,
+}
+
 /// Reads the command line, `argv[0]` left out, and the environment. The command's part is not looked at, whatever it
 /// holds: options end at the first word that is none, or at `--`.
 ///
 /// # Errors
-/// One line that names the option or variable, the value, and what is accepted.
-pub fn parse<'a>(persona: Option<&Persona>, args: &'a [&'a CStr], environment: &[&CStr]) -> Result<Parsed<'a>, String> {
+/// The first thing that is wrong, after all the rest has been read too.
+pub fn parse<'a>(
+    persona: Option<&Persona>,
+    args: &'a [&'a CStr],
+    environment: &[&CStr],
+) -> Result<Parsed<'a>, Refusal> {
     let mut line = CommandLine::default();
-    let mut warnings = Vec::new();
-    let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
-    let mut parser = lexopt::Parser::from_args(words);
-    let mut command: &[&CStr] = &[];
-    while let Some(arg) = next(&mut parser)? {
-        let found = match arg {
-            Arg::Value(_) => {
-                let rest = parser.raw_args().map_or(0, |raw| raw.as_slice().len());
-                command = args.get(args.len().saturating_sub(rest).saturating_sub(1)..).unwrap_or_default();
-                break;
-            }
-            Arg::Short(c) => (format!("-{c}"), Opt::by_short(persona, c)),
-            Arg::Long(name) => (format!("--{name}"), Opt::by_long(persona, name)),
-        };
-        let (name, Some(opt)) = found else {
-            let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
-            return Err(format!("unknown option '{}'; see {help}", OneLine(found.0.as_bytes())));
-        };
-        match opt.id {
-            Id::Help => return Ok(Parsed::Print(persona.map_or_else(help, persona_help))),
-            Id::Version => {
-                return Ok(Parsed::Print(persona.map_or_else(version, |persona| persona.version.to_owned())));
-            }
-            Id::License => return Ok(Parsed::Print(license())),
-            _ => {}
-        }
-        let value = match opt.value {
-            _ if opt.id == Id::Check => {
-                line.is_check = true;
-                let Some(limits) = check_limits(&mut parser) else { continue };
-                Some(limits)
-            }
-            Some((placeholder, accepted)) => {
-                Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
-            }
-            None => None,
-        };
-        let value = value.as_deref().map(OsStrExt::as_bytes);
-        match (persona, value) {
-            (Some(persona), Some(value)) if (persona.take)(&mut line.config, opt.id, value) => {
-                line.given.0.push((opt.id, true));
-            }
-            _ => line.apply(opt, value).map_err(|e| format!("option {name}: {e}"))?,
-        }
+    if let Some(text) = line.read_options(persona, args) {
+        return Ok(Parsed::Print(text));
     }
-    let by_flag = line.given.clone();
-    for entry in environment {
-        let Some((name, value)) = foster_variable(entry.to_bytes()) else { continue };
-        if name == LOG_VARIABLE.as_bytes() {
-            line.config.log.filter = log_filter(value)?;
-        } else if let Some(opt) = Opt::by_variable(name) {
-            if !by_flag.is_on(opt.id) {
-                line.apply_variable(opt, value).map_err(|e| format!("variable {}: {e}", OneLine(name)))?;
-            }
-        } else {
-            warnings.push(format!("{} is no variable of foster's; see foster --help", OneLine(name)));
-        }
-    }
-    // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
-    let verbose_by_flag = by_flag.is_on(Id::Verbose) || by_flag.is_on(Id::Debug);
-    if line.config.log.filter.is_some() && !verbose_by_flag {
-        line.config.log.verbosity = 0;
-    }
+    let warnings = line.read_environment(environment);
     if let Some(persona) = persona {
-        line.take_on(persona, environment)?;
+        line.take_on(persona, environment);
     }
-    if let Some(grace) = line.config.grace
-        && grace <= line.config.stop_delay
-        && !line.config.stop_delay.is_zero()
-    {
-        return Err(
-            "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
-                    left between the delay and SIGKILL"
-                .to_owned(),
-        );
+    line.check(persona);
+    let config = line.config;
+    match line.fault {
+        Some(message) => {
+            let termination_log = config.termination_log.filter(|_| !line.is_check);
+            Err(Refusal { message, log: config.log, termination_log })
+        }
+        None if line.is_check => Ok(Parsed::Check(line.limits, config.log)),
+        None => Ok(Parsed::Run(Box::new(config), warnings)),
     }
-    if line.is_check {
-        return match command.first() {
-            None => Ok(Parsed::Check(line.limits, line.config.log)),
-            Some(word) => Err(format!(
-                "option --check runs no command, but '{}' was given; limits are {LIMITS}",
-                OneLine(word.to_bytes())
-            )),
-        };
-    }
-    line.config.command = command;
-    if line.config.pause {
-        check_pause(&line.config)?;
-    } else if command.is_empty() {
-        let name = persona.map_or("foster", Persona::name);
-        return Err(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
-    }
-    Ok(Parsed::Run(Box::new(line.config), warnings))
-}
-
-/// In which format a command line is refused that could not be read to its end: whoever wants JSON wants every line so.
-pub fn log_format(args: &[&CStr], environment: &[&CStr]) -> LogFormat {
-    let is_json = |value: &CStr| value.to_bytes() == b"json";
-    let as_two_words = args.windows(2).any(|pair| matches!(pair, [a, b] if *a == c"--log-format" && is_json(b)));
-    let as_one_word = args.contains(&c"--log-format=json") || environment.contains(&c"FOSTER_LOG_FORMAT=json");
-    if as_two_words || as_one_word { LogFormat::Json } else { LogFormat::Text }
 }
 
 /// What is about a command has no meaning without one. Most of that is harmless, but somebody may rely on these.
@@ -461,6 +392,16 @@ fn check_pause(config: &Config) -> Result<(), String> {
         return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
     }
     Ok(())
+}
+
+/// What an option prints, if that is all that it does.
+fn printed(id: Id, persona: Option<&Persona>) -> Option<String> {
+    match id {
+        Id::Help => Some(persona.map_or_else(help, persona_help)),
+        Id::Version => Some(persona.map_or_else(version, |persona| persona.version.to_owned())),
+        Id::License => Some(license()),
+        _ => None,
+    }
 }
 
 /// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
@@ -545,6 +486,8 @@ struct CommandLine<'a> {
     /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
     is_check: bool,
     limits: Limits,
+    /// The first thing that is wrong.
+    fault: Option<String>,
 }
 
 /// What was asked for so far, by options and by variables, and whether it was switched on or off.
@@ -562,7 +505,132 @@ impl Given {
     }
 }
 
-impl CommandLine<'_> {
+impl<'a> CommandLine<'a> {
+    /// The options and the command behind them. Returns what is to be printed instead of running anything.
+    fn read_options(&mut self, persona: Option<&Persona>, args: &'a [&'a CStr]) -> Option<String> {
+        let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
+        let mut parser = lexopt::Parser::from_args(words);
+        loop {
+            let (name, opt) = match next(&mut parser) {
+                Ok(Some(Arg::Short(c))) => (format!("-{c}"), Opt::by_short(persona, c)),
+                Ok(Some(Arg::Long(name))) => (format!("--{name}"), Opt::by_long(persona, name)),
+                Ok(Some(Arg::Value(_))) => {
+                    let rest = parser.raw_args().map_or(0, |raw| raw.as_slice().len());
+                    let first = args.len().saturating_sub(rest).saturating_sub(1);
+                    self.config.command = args.get(first..).unwrap_or_default();
+                    return None;
+                }
+                Ok(None) => return None,
+                Err(message) => {
+                    self.refuse(message);
+                    continue;
+                }
+            };
+            let Some(opt) = opt else {
+                let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
+                self.refuse(format!("unknown option '{}'; see {help}", OneLine(name.as_bytes())));
+                continue;
+            };
+            if let Some(text) = printed(opt.id, persona) {
+                match self.fault {
+                    None => return Some(text),
+                    Some(_) => continue,
+                }
+            }
+            if let Err(message) = self.read_option(&mut parser, persona, &name, opt) {
+                self.refuse(message);
+            }
+        }
+    }
+
+    fn read_option(
+        &mut self,
+        parser: &mut lexopt::Parser,
+        persona: Option<&Persona>,
+        name: &str,
+        opt: &Opt,
+    ) -> Result<(), String> {
+        let value = match opt.value {
+            _ if opt.id == Id::Check => {
+                self.is_check = true;
+                let Some(limits) = check_limits(parser) else { return Ok(()) };
+                Some(limits)
+            }
+            Some((placeholder, accepted)) => {
+                Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
+            }
+            None => None,
+        };
+        let value = value.as_deref().map(OsStrExt::as_bytes);
+        if let (Some(persona), Some(value)) = (persona, value)
+            && (persona.take)(&mut self.config, opt.id, value)
+        {
+            self.given.0.push((opt.id, true));
+            return Ok(());
+        }
+        self.apply(opt, value).map_err(|error| format!("option {name}: {error}"))
+    }
+
+    /// foster's own variables. Returns warnings about those that are none.
+    fn read_environment(&mut self, environment: &[&CStr]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let by_flag = self.given.clone();
+        for (name, value) in environment.iter().filter_map(|entry| foster_variable(entry.to_bytes())) {
+            if name == LOG_VARIABLE.as_bytes() {
+                match log_filter(value) {
+                    Ok(filter) => self.config.log.filter = filter,
+                    Err(message) => self.refuse(message),
+                }
+            } else if let Some(opt) = Opt::by_variable(name) {
+                if !by_flag.is_on(opt.id)
+                    && let Err(error) = self.apply_variable(opt, value)
+                {
+                    self.refuse(format!("variable {}: {error}", OneLine(name)));
+                }
+            } else {
+                warnings.push(format!("{} is no variable of foster's; see foster --help", OneLine(name)));
+            }
+        }
+        // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
+        let verbose_by_flag = by_flag.is_on(Id::Verbose) || by_flag.is_on(Id::Debug);
+        if self.config.log.filter.is_some() && !verbose_by_flag {
+            self.config.log.verbosity = 0;
+        }
+        warnings
+    }
+
+    /// What is wrong with options that do not go together, or with the command.
+    fn check(&mut self, persona: Option<&Persona>) {
+        let Config { grace, stop_delay, .. } = self.config;
+        if grace.is_some_and(|grace| grace <= stop_delay) && !stop_delay.is_zero() {
+            self.refuse(
+                "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
+                 left between the delay and SIGKILL"
+                    .to_owned(),
+            );
+        }
+        let command = self.config.command.first();
+        if self.is_check {
+            if let Some(word) = command {
+                self.refuse(format!(
+                    "option --check runs no command, but '{}' was given; limits are {LIMITS}",
+                    OneLine(word.to_bytes())
+                ));
+            }
+        } else if self.config.pause {
+            if let Err(message) = check_pause(&self.config) {
+                self.refuse(message);
+            }
+        } else if command.is_none() {
+            let name = persona.map_or("foster", Persona::name);
+            self.refuse(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
+        }
+    }
+
+    fn refuse(&mut self, message: String) {
+        self.fault.get_or_insert(message);
+    }
+
     /// One option. The error says what is wrong with the value, without the option's name.
     fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
         self.given.0.push((opt.id, true));
@@ -615,13 +683,14 @@ impl CommandLine<'_> {
     }
 
     /// What the peer's variables ask for, where no option of its and no FOSTER_ variable has said otherwise; and its ways.
-    fn take_on(&mut self, persona: &Persona, environment: &[&CStr]) -> Result<(), String> {
+    fn take_on(&mut self, persona: &Persona, environment: &[&CStr]) {
         let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
         for (name, value) in environment.iter().filter_map(|entry| name_and_value(entry.to_bytes())) {
             match (persona.variable)(name, value) {
                 Some(Wish::Option(id)) if self.given.switch(id).is_none() => {
-                    if let Some(opt) = OPTIONS.iter().find(|opt| opt.id == id) {
-                        self.apply(opt, None)?;
+                    let opt = OPTIONS.iter().find(|opt| opt.id == id);
+                    if let Some(Err(error)) = opt.map(|opt| self.apply(opt, None)) {
+                        self.refuse(format!("variable {}: {error}", OneLine(name)));
                     }
                 }
                 Some(Wish::Quiet) if !level_is_set => self.config.log.filter = Some("error".to_owned()),
@@ -630,7 +699,6 @@ impl CommandLine<'_> {
             }
         }
         (persona.adapt)(&mut self.config, &self.given);
-        Ok(())
     }
 
     /// One variable of the environment.
@@ -820,7 +888,7 @@ mod tests {
             let unknown = parse(persona, &words, &[c"FOSTER_X=1"]).expect("a warning only");
             assert!(matches!(unknown, Parsed::Run(_, warnings) if warnings.len() == 1), "as {name}");
             let bad = parse(persona, &words, &[c"FOSTER_GRACE=soon"]).expect_err("refused");
-            assert!(bad.starts_with("variable FOSTER_GRACE: 'soon' is not accepted"), "{bad}");
+            assert!(bad.message.starts_with("variable FOSTER_GRACE: 'soon' is not accepted"), "{bad:?}");
         }
     }
 

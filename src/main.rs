@@ -9,9 +9,10 @@ mod no_unwinder;
 use std::ffi::{c_char, c_int};
 
 use foster::check::Limits;
-use foster::cli::{self, Parsed, Persona};
+use foster::cli::{self, Parsed, Persona, Refusal};
 use foster::config::LogConfig;
 use foster::exit::OWN_FAILURE;
+use foster::report::Reporter;
 use foster::signal::SignalSet;
 use foster::sys::{self, Arena, Exhausted, Startup};
 use foster::{check, output, report, runtime};
@@ -53,15 +54,18 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
         }
         Ok(Parsed::Print(text)) => match sys::write_stdout(text.as_bytes()) {
             Ok(()) => 0,
-            Err(_) => OWN_FAILURE,
+            Err(errno) => {
+                report::not_printed(errno);
+                OWN_FAILURE
+            }
         },
         Ok(Parsed::Check(limits, log)) => {
             output::init(&log);
             probe(limits, &log)
         }
-        Err(message) => {
-            output::init(&LogConfig { format: cli::log_format(args, &startup.environment), ..LogConfig::default() });
-            report::refused(&message);
+        Err(Refusal { message, log, termination_log }) => {
+            output::init(&log);
+            Reporter::new(b"", &log, termination_log.as_deref()).refused(&message);
             persona.map_or(OWN_FAILURE, |persona| persona.codes.own_failure)
         }
     }

@@ -1,5 +1,6 @@
 //! What foster says, at which level, in which words, and with which keys as JSON.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::time::Duration;
 
@@ -533,9 +534,18 @@ pub struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// A reporter that calls the command by this name.
-    pub fn new(command: &'a [u8], log: &LogConfig, termination_log: Option<TerminationLog>) -> Reporter<'a> {
-        Reporter { command, warn_on_reap: log.warn_on_reap, termination_log }
+    /// A reporter that calls the command by this name, and leaves the reason of an abnormal end at this path. If that
+    /// cannot be written, it says so.
+    pub fn new(command: &'a [u8], log: &LogConfig, termination_log: Option<&CStr>) -> Reporter<'a> {
+        let mut reporter = Reporter { command, warn_on_reap: log.warn_on_reap, termination_log: None };
+        match termination_log.map(TerminationLog::at).transpose() {
+            Ok(log) => reporter.termination_log = log,
+            Err(error) => {
+                let errno = errno_of(&error);
+                reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
+            }
+        }
+        reporter
     }
 
     /// Whether the line about an orphan will be said: only then is it worth reading /proc for it.
@@ -600,6 +610,12 @@ impl<'a> Reporter<'a> {
         self.leave_word(format_args!("{message}"));
     }
 
+    /// Says that foster was called in a way that it does not take.
+    pub fn refused(&self, message: &str) {
+        output::say(Level::Error, "refused", format_args!("{message}"), |_| {});
+        self.leave_word(format_args!("{message}"));
+    }
+
     fn leave_word(&self, message: fmt::Arguments<'_>) {
         if let Some(Err(error)) = self.termination_log.as_ref().map(|log| log.append(message)) {
             self.say(Report::Degraded { what: "the termination log could not be written", errno: errno_of(&error) });
@@ -633,9 +649,10 @@ fn in_words(roll: Roll, alive: &[Stat]) -> impl fmt::Display {
     })
 }
 
-/// Says that foster was called in a way that it does not take.
-pub fn refused(message: &str) {
-    output::say(Level::Error, "refused", format_args!("{message}"), |_| {});
+/// Says that help, version or license could not be printed.
+pub fn not_printed(errno: nix::Error) {
+    let message = format_args!("what was asked for cannot be printed: {}", errno.desc());
+    output::say(Level::Error, "not_printed", message, |object| errno_members(object, errno));
 }
 
 /// Says why a health check (`--check`) could not look.

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use crate::cgroup::Controller;
 use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, Outcome};
-use crate::output::TerminationLog;
 use crate::proc::{self, Stat};
 use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
@@ -30,14 +29,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     // Inherited as ignored it would make the kernel reap behind foster's back, and the exit status were lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
-    let (termination_log, unusable) = match config.termination_log.as_deref().map(TerminationLog::at).transpose() {
-        Ok(log) => (log, None),
-        Err(error) => (None, Some(report::errno_of(&error))),
-    };
-    let reporter = Reporter::new(command, &config.log, termination_log);
-    if let Some(errno) = unusable {
-        reporter.say(Report::Degraded { what: "the termination log cannot be written", errno });
-    }
+    let reporter = Reporter::new(command, &config.log, config.termination_log.as_deref());
     let own = sys::pid();
     let is_pid1 = own == INIT;
     if !is_pid1 {

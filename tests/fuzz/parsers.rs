@@ -45,9 +45,8 @@ fn command_line(input: &[u8]) {
             assert!(warnings.iter().all(|warning| is_one_line(warning)), "{warnings:?}");
         }
         Ok(Parsed::Check(..) | Parsed::Print(_)) => {}
-        Err(message) => assert!(is_one_line(&message), "{message:?}"),
+        Err(refusal) => assert!(is_one_line(&refusal.message), "{refusal:?}"),
     }
-    cli::log_format(&args, &environment);
 }
 
 fn rewrite(input: &[u8]) {

@@ -78,6 +78,85 @@ fn a_bad_command_line_is_one_line_and_125() {
     }
 }
 
+const BOGUS_LINE: &str = "unknown option '--bogus'; see foster --help";
+
+/// What can be read of a command line that is refused says how that is said: its options before its variables, whichever
+/// comes first, and no word of the command's.
+#[test]
+fn a_refusal_is_said_as_the_rest_of_the_command_line_asks() {
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], bool);
+    let cases: &[Case] = &[
+        (&["--bogus", "sh"], &[("FOSTER_LOG_FORMAT", "json")], true),
+        (&["--log-format", "json", "--bogus", "sh"], &[], true),
+        (&["--bogus", "--log-format=json", "sh"], &[], true),
+        (&["--log-format", "text", "--bogus"], &[("FOSTER_LOG_FORMAT", "json")], false),
+        (&["--bogus", "sh", "--log-format", "json"], &[], false),
+        (&["--bogus", "--", "--log-format=json"], &[], false),
+        (&["--bogus", "-C", "--log-format=json", "sh"], &[], false),
+        (&["--bogus", "sh"], &[("FOSTER_LOG_FORMAT", "yaml")], false),
+        (&["-v", "--bogus", "sh"], &[("FOSTER_LOG", "off")], false),
+        (&["--bogus", "sh"], &[("FOSTER_LOG", "foster:debug")], false),
+    ];
+    for binary in binaries() {
+        for (args, environment, is_json) in cases {
+            let (code, _, stderr) = foster(&binary, args, environment);
+            assert_eq!((code, stderr.lines().count()), (125, 1), "{args:?} {environment:?}: {stderr}");
+            assert!(stderr.contains(BOGUS_LINE), "{args:?}: {stderr}");
+            assert_eq!(stderr.contains("\"event\":\"refused\""), *is_json, "{args:?} {environment:?}: {stderr}");
+        }
+        for (args, environment) in
+            [(&["--bogus", "sh"], &[("FOSTER_LOG", "off")]), (&["-v", "sh"], &[("FOSTER_GRACE", "soon")])]
+        {
+            let silent = environment[0].0 == "FOSTER_LOG";
+            let (code, _, stderr) = foster(&binary, args, environment);
+            assert_eq!((code, stderr.is_empty()), (125, silent), "off means off: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_is_left_in_the_termination_log_but_not_a_probes() {
+    let scratch = Scratch::new("refused");
+    let log = scratch.path("log");
+    let path = log.to_str().unwrap();
+    let left = |binary: &std::path::Path, args: &[&str], environment: &[(&str, &str)]| {
+        let _ = std::fs::remove_file(&log);
+        let (code, _, stderr) = foster(binary, args, environment);
+        assert_eq!(code, 125, "{stderr}");
+        std::fs::read_to_string(&log).unwrap_or_default()
+    };
+    let in_variable = [("FOSTER_TERMINATION_LOG", path)];
+    for binary in binaries() {
+        let bogus = "foster: unknown option '--bogus'; see foster --help\n";
+        assert_eq!(left(&binary, &["--bogus", "sh"], &in_variable), bogus);
+        assert_eq!(left(&binary, &["--bogus", "--termination-log", path, "sh"], &[]), bogus);
+        assert_eq!(left(&binary, &["--bogus", "sh"], &[in_variable[0], ("FOSTER_LOG", "off")]), bogus);
+        let soon = left(&binary, &["sh"], &[in_variable[0], ("FOSTER_GRACE", "soon")]);
+        assert!(soon.starts_with("foster: variable FOSTER_GRACE: 'soon' is not accepted"), "{soon}");
+        assert_eq!(left(&binary, &["--check=x"], &in_variable), "");
+        assert_eq!(left(&binary, &["--bogus", "--check"], &in_variable), "");
+        let (_, _, stderr) = foster(&binary, &["--bogus"], &[("FOSTER_TERMINATION_LOG", "/nonexistent/log")]);
+        assert!(stderr.contains("warning: the termination log cannot be written: No such file"), "{stderr}");
+        assert!(stderr.contains(BOGUS_LINE) && stderr.lines().count() == 2, "{stderr}");
+    }
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_one_line_and_125() {
+    for binary in binaries() {
+        for (option, stdout, why) in
+            [("--help", ">/dev/full", "No space left on device"), ("-V", ">&-", "Bad file number")]
+        {
+            let script = format!("\"$0\" {option} {stdout}");
+            let output = plainly(Command::new("sh").arg("-c").arg(script).arg(&binary));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(125), "{stderr}");
+            let line = format!("error: what was asked for cannot be printed: {why}\n");
+            assert!(stderr.ends_with(&line) && stderr.lines().count() == 1, "{stderr}");
+        }
+    }
+}
+
 #[test]
 fn an_option_wins_over_its_variable() {
     for binary in binaries() {

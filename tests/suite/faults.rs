@@ -380,7 +380,7 @@ fn whichever_standard_descriptors_are_closed_the_code_is_right() {
                 assert_eq!(stderr.is_empty(), closed & 4 != 0, "{closing:?}: {stderr}");
             }
             let words = std::fs::read_to_string(&log).unwrap();
-            assert!(words.lines().all(|line| line.starts_with("foster: ")) && words.lines().count() == 3, "{words}");
+            assert!(words.lines().all(|line| line.starts_with("foster: ")) && words.lines().count() == 4, "{words}");
         }
     });
 }
