@@ -8,7 +8,7 @@ use foster::cli::OPTIONS;
 
 use crate::harness::skipped;
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
 }
 
@@ -95,7 +95,7 @@ fn the_man_page_is_clean() {
 }
 
 /// The documents for users and engineers, each with its path.
-fn documents() -> Vec<(String, String)> {
+pub fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs =
         std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| format!("docs/{}", name(&entry.unwrap())));
@@ -141,7 +141,7 @@ fn every_link_leads_somewhere() {
 }
 
 /// The words of a command line, as a shell reads them, up to a comment.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (c, quote) {
@@ -201,7 +201,7 @@ fn every_command_line_is_one_that_foster_takes() {
 }
 
 /// Numbers are different each time.
-fn without_numbers(text: &str) -> String {
+pub fn without_numbers(text: &str) -> String {
     let mut masked = String::new();
     for c in text.trim_end().chars() {
         match c.is_ascii_digit() {
