@@ -1,7 +1,6 @@
 //! Every command line in the documents is run as it stands there, with stand-ins for what its reader brings along: here, or
 //! where it takes a container by tests/runtimes, which get the lines from here. NOT_RUN has the ones that are not.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -9,14 +8,37 @@ use std::process::{Child, Command, Stdio};
 
 use crate::documents::{documents, read, without_numbers, words};
 use crate::harness::{
-    Context, DEADLINE, End, Finished, Foster, Place, Scratch, binaries, fixture, name, namespaces, plainly, poll, skipped,
+    Context, End, Finished, Foster, Place, Scratch, binaries, name, namespaces, plainly, poll, skipped,
 };
 
 /// First words of a command line. In backquotes these alone begin one: `sh -c …` there is what foster is to run.
 const PROGRAMS: &[&str] = &[
-    "foster", "tini", "dumb-init", "catatonit", "pid1", "docker", "dockerd", "podman", "kubectl", "aws", "make", "cargo",
-    "rustup", "unshare", "install", "sha256sum", "curl", "timeout", "ps", "runc", "crun", "strace", ".ci/run",
+    "foster",
+    "tini",
+    "dumb-init",
+    "catatonit",
+    "pid1",
+    "docker",
+    "dockerd",
+    "podman",
+    "kubectl",
+    "aws",
+    "make",
+    "cargo",
+    "rustup",
+    "unshare",
+    "install",
+    "sha256sum",
+    "curl",
+    "timeout",
+    "ps",
+    "runc",
+    "crun",
+    "strace",
+    ".ci/run",
 ];
+
+const PART_OF_TEST: &str = "make test begins with it";
 
 /// What is not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
@@ -26,15 +48,18 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make bench", "four minutes, and all it does is measure"),
     ("make bench BENCH=--quick", "a minute and a half of the same"),
     ("make smallest", "nightly Rust, which is not on every machine; it runs the suite itself"),
-    ("cargo +nightly fuzz run --fuzz-dir tests/fuzz parsers tests/fuzz/corpus", "nightly Rust and cargo-fuzz; without end"),
+    (
+        "cargo +nightly fuzz run --fuzz-dir tests/fuzz parsers tests/fuzz/corpus",
+        "nightly Rust and cargo-fuzz; without end",
+    ),
     ("TEST_DEPTH=2 cargo mutants -f src/supervisor.rs -- --lib", "cargo-mutants, and an hour"),
     ("TEST_SECONDS=3600 cargo test --test suite storms::", "two hours"),
-    ("TEST_DEPTH=5 cargo test --lib supervisor::", "TODO"),
+    ("TEST_DEPTH=5 cargo test --lib supervisor::", "two and a half minutes; make test does it at depth 4"),
     ("UPDATE=1 cargo test completions", "it writes files that other tests read meanwhile"),
     ("cargo build --example fixture", "make test builds all examples, and this test runs that one"),
-    ("make build", "make test begins with it"),
-    ("make deb", "make test begins with it"),
-    ("make check", "make test begins with it"),
+    ("make build", PART_OF_TEST),
+    ("make deb", PART_OF_TEST),
+    ("make check", PART_OF_TEST),
     ("cargo test", "make test runs it"),
 ];
 
@@ -89,7 +114,9 @@ fn prompted(line: &str) -> Option<&str> {
 /// A Dockerfile, YAML, JSON, a log, a drawing: nothing that is typed.
 fn is_snippet(block: &[&str]) -> bool {
     let word = block[0].split_whitespace().next().unwrap_or_default();
-    word.ends_with(':') || word.contains(['[', '{', '"']) || word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    word.ends_with(':')
+        || word.contains(['[', '{', '"'])
+        || word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
 /// The lines of an indented block that begins at this line of the document.
@@ -160,7 +187,10 @@ fn lines() -> Vec<Line> {
     }
     let mut each: Vec<Line> = Vec::new();
     for line in all {
-        match each.iter_mut().find(|known| known.text == line.text && (known.shown == line.shown || line.shown.is_none())) {
+        match each
+            .iter_mut()
+            .find(|known| known.text == line.text && (known.shown == line.shown || line.shown.is_none()))
+        {
             None => each.push(line),
             Some(known) => known.place += &format!(", {}", line.place),
         }
@@ -285,16 +315,21 @@ fn every_command_line_is_run_or_has_a_reason_not_to_be() {
 #[test]
 fn a_new_command_line_is_noticed() {
     let found = |text: &str| collect("x", text).into_iter().map(|line| line.text).collect::<Vec<_>>();
-    assert_eq!(found("Type\n\n    nerdctl run app\n    and more\n\nor `docker run app`, `x | foster y`."), [
-        "nerdctl run app\nand more",
-        "docker run app",
-        "x | foster y"
-    ]);
+    assert_eq!(
+        found("Type\n\n    nerdctl run app\n    and more\n\nor `docker run app`, `x | foster y`."),
+        ["nerdctl run app\nand more", "docker run app", "x | foster y"]
+    );
     assert_eq!(found("\n    A=1 foster -- x    # why\n    make test\n"), ["A=1 foster -- x", "make test"]);
-    assert_eq!(found("`docker`, `-v`, `foster … x`, `sh -c 'x'`\n\n    ENTRYPOINT [\"foster\"]\n\n    key:\n      foster: 1\n"), [
-        ""; 0
-    ]);
-    let shown = collect("x", "\n    (1) $ foster -P; echo $?\n        0   # always\n    $ foster\n    125\n    $ echo $?\n    1\n");
+    assert_eq!(
+        found(
+            "`docker`, `-v`, `foster … x`, `sh -c 'x'`\n\n    ENTRYPOINT [\"foster\"]\n\n    key:\n      foster: 1\n"
+        ),
+        [""; 0]
+    );
+    let shown = collect(
+        "x",
+        "\n    (1) $ foster -P; echo $?\n        0   # always\n    $ foster\n    125\n    $ echo $?\n    1\n",
+    );
     let texts: Vec<_> = shown.iter().map(|line| (line.text.as_str(), line.shown.clone().unwrap().join("|"))).collect();
     assert_eq!(texts, [("foster -P; echo $?", "0".to_owned()), ("foster; echo $?", "125|1".to_owned())]);
     let unknown = Line { place: String::new(), text: "foster --new".into(), shown: None };
@@ -378,7 +413,8 @@ fn is_there(program: &str, line: &Line, path: &str) -> bool {
 fn start(line: &str, environment: &[(&str, &str)], scratch: &Scratch, is_pid_1: bool) -> crate::harness::Run {
     let directory = scratch.path("");
     // /usr/local/bin is the reader's, too: this namespace's mounts are its own.
-    let enter = "cd \"$0\" && if [ -n \"$INSTALLS\" ]; then mount --bind installed /usr/local/bin; fi && exec \"$@\" 2>&1";
+    let enter =
+        "cd \"$0\" && if [ -n \"$INSTALLS\" ]; then mount --bind installed /usr/local/bin; fi && exec \"$@\" 2>&1";
     let before = ["sh", "-c", enter, directory.to_str().unwrap()];
     // Not PID 1, the line is in a shell below a foster that waits for everything which the line leaves.
     let mut foster = match is_pid_1 {
@@ -402,7 +438,9 @@ fn expects(pid: i32, signal: i32) -> bool {
 fn assert_in_order(line: &Line, output: &str, says: &[&str]) {
     let mut rest = output;
     for text in says {
-        let Some((_, after)) = rest.split_once(text) else { panic!("{line:?}: no {text:?} in its place in:\n{output}") };
+        let Some((_, after)) = rest.split_once(text) else {
+            panic!("{line:?}: no {text:?} in its place in:\n{output}")
+        };
         rest = after;
     }
 }
@@ -462,7 +500,10 @@ fn run_expected(line: &Line, row: &Expected) -> Scratch {
     let mut output = String::new();
     if row.signal != 0 {
         if !line.text.starts_with("catatonit") {
-            output = std::iter::repeat_with(|| run.line()).find(|said| said.contains("ready") || said.contains("no command")).unwrap() + "\n";
+            output = std::iter::repeat_with(|| run.line())
+                .find(|said| said.contains("ready") || said.contains("no command"))
+                .unwrap()
+                + "\n";
         }
         // foster expects it from its first instruction on.
         if !line.text.starts_with("foster") {
@@ -489,7 +530,8 @@ fn a_reader_s_command_lines_do_what_the_documents_say() {
     std::thread::scope(|scope| {
         for line in lines.iter().filter(|line| runner(line) == Runner::Shell) {
             let words = words(&line.text);
-            let peer = words.iter().find(|word| ["tini", "dumb-init", "catatonit", "pid1", "ps"].contains(&word.as_str()));
+            let peer =
+                words.iter().find(|word| ["tini", "dumb-init", "catatonit", "pid1", "ps"].contains(&word.as_str()));
             if peer.is_some_and(|peer| !is_there(peer, line, &path(Path::new("")))) {
                 continue;
             }
@@ -502,4 +544,179 @@ fn a_reader_s_command_lines_do_what_the_documents_say() {
             });
         }
     });
+}
+
+/// A download that is not what its release says is not installed.
+#[test]
+fn a_release_that_was_tampered_with_is_not_installed() {
+    if !namespaces() {
+        return;
+    }
+    let lines = lines();
+    let line = lines.iter().find(|line| line.text.starts_with("sha256sum ")).expect("a line in the README");
+    let scratch = run_expected(line, what_is_expected(line).expect("a row"));
+    assert!(scratch.path("installed/foster").exists());
+    let scratch = reader(line);
+    scratch.file("foster-x86_64", b"another program", "755");
+    let Finished { end, lines, .. } = start(&line.text, &[("INSTALLS", "1")], &scratch, true).finish();
+    assert_eq!(end, End::Exited(1), "{lines:?}");
+    assert!(!scratch.path("installed/foster").exists());
+}
+
+#[test]
+fn what_only_names_a_command_cannot_be_typed_alone() {
+    if !namespaces() {
+        return;
+    }
+    std::thread::scope(|scope| {
+        for text in NAMES {
+            let line = Line { place: "NAMES".into(), text: (*text).into(), shown: None };
+            // Without a Docker, podman has its command line.
+            let program = program(text).replace("docker", "podman");
+            if !is_there(
+                &program,
+                &line,
+                &format!("{}:{}", path(Path::new("")), binaries()[0].parent().unwrap().display()),
+            ) {
+                continue;
+            }
+            scope.spawn(move || {
+                let _context = Context(line.text.clone());
+                let scratch = reader(&line);
+                scratch.file("bin/docker", b"#!/bin/sh\nexec podman \"$@\"\n", "755");
+                let Finished { end, lines, .. } = start(&line.text, &[], &scratch, true).finish();
+                assert_ne!(end, End::Exited(0), "{lines:?}");
+            });
+        }
+    });
+}
+
+/// Where cargo would build anew what other tests run, what is built already runs in its place.
+const CARGO: &[u8] = b"#!/bin/sh
+case \"$*\" in
+'build --release '*) ;;
+'test --test suite '*) shift 3 && exec \"$SUITE\" \"$@\" ;;
+'test '*) shift && exec \"$SUITE\" \"$@\" ;;
+*) exit 101 ;;
+esac
+";
+
+/// tests/platforms.py, which takes what kubectl and aws send.
+struct Platforms {
+    child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl Platforms {
+    /// And its address.
+    fn start() -> (Platforms, String) {
+        let mut python = Command::new("python3");
+        let mut child =
+            python.arg(project().join("tests/platforms.py")).stdout(Stdio::piped()).spawn().expect("python3");
+        let mut said = BufReader::new(child.stdout.take().expect("piped"));
+        let mut port = String::new();
+        said.read_line(&mut port).unwrap();
+        (Platforms { child, said }, format!("http://127.0.0.1:{}", port.trim_end()))
+    }
+
+    /// The next thing that it was given.
+    fn got(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line
+    }
+}
+
+impl Drop for Platforms {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a line in the project's directory, in which make and cargo find everything built.
+fn run_in_project(line: &Line, row: &Expected) {
+    let (mut platforms, address) = Platforms::start();
+    let scratch = Scratch::new("project");
+    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| project().join("target/venv"), PathBuf::from);
+    let venv = venvs.join("examples/bin");
+    std::fs::create_dir(scratch.path("bin")).unwrap();
+    scratch.file("bin/cargo", CARGO, "755");
+    scratch.file("bin/rustup", b"#!/bin/sh\n", "755");
+    // Its own script names another directory (Makefile).
+    if venv.join("aws").exists() {
+        let aws = format!("#!/bin/sh\nexec {}/python -m awscli \"$@\"\n", venv.display());
+        scratch.file("bin/aws", aws.as_bytes(), "755");
+    }
+    let config = format!(
+        "{{apiVersion: v1, kind: Config, current-context: x, contexts: [{{name: x, context: {{cluster: x}}}}], \
+         clusters: [{{name: x, cluster: {{server: '{address}'}}}}]}}"
+    );
+    let config = scratch.file("kubeconfig", config.as_bytes(), "600");
+    let path = path(&scratch.path("bin"));
+    let musl = "target/x86_64-unknown-linux-musl/release/foster";
+    let program =
+        if line.text.contains(musl) { format!("{}/{musl}", project().display()) } else { program(&line.text) };
+    if !is_there(&program, line, &path) {
+        return;
+    }
+    let mut shell = Command::new("bash");
+    // NAME stands for the name of a test.
+    shell
+        .args(["-c", &format!("exec 2>&1; {}", line.text.replace("NAME", "a_hundred_orphans"))])
+        .current_dir(project());
+    shell.env("PATH", path).env("HOME", scratch.path("")).env("SUITE", std::env::current_exe().unwrap());
+    shell.env("MAKEFLAGS", format!("FOSTER={}", binaries()[0].display())).env("KUBECONFIG", config);
+    shell.env("AWS_ENDPOINT_URL", &address).env("AWS_DEFAULT_REGION", "eu-central-1");
+    shell.env("AWS_ACCESS_KEY_ID", "none").env("AWS_SECRET_ACCESS_KEY", "none");
+    let output = plainly(&mut shell);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(row.code), "{line:?}:\n{said}");
+    assert_in_order(line, &said, row.says);
+    if ["kubectl apply", "aws"].iter().any(|sends| line.text.starts_with(sends)) {
+        let got = platforms.got();
+        assert!(got.contains(r#"["/usr/local/bin/foster", "--"]"#), "{line:?}: {got}");
+    }
+}
+
+#[test]
+fn the_project_s_own_command_lines_and_those_of_the_platforms_work() {
+    if !namespaces() {
+        return;
+    }
+    let lines = lines();
+    std::thread::scope(|scope| {
+        for line in lines.iter().filter(|line| runner(line) == Runner::Project) {
+            scope.spawn(move || {
+                let _context = Context(format!("{line:?}"));
+                run_in_project(line, what_is_expected(line).expect("a row"));
+            });
+        }
+    });
+}
+
+/// As far as can be seen without running it, a line that is not run would: its files and its make target exist, and make
+/// test makes what it is said to make.
+#[test]
+fn what_is_not_run_is_about_things_that_exist() {
+    let dry = |words: &[String]| {
+        let output = plainly(Command::new("make").arg("-n").args(words).current_dir(project()));
+        assert!(output.status.success(), "make {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let whole_test = dry(&["test".to_owned()]);
+    for (text, reason) in NOT_RUN {
+        let words = words(text);
+        let files = words.iter().filter(|word| word.contains('/') && !word.contains('='));
+        assert_eq!(files.filter(|word| !project().join(word).exists()).collect::<Vec<_>>(), [""; 0], "{text}");
+        if let Some(at) = words.iter().position(|word| word == "make") {
+            let lines = dry(&words[at + 1..]);
+            let is_part = lines.lines().all(|line| whole_test.contains(line));
+            assert!(is_part || *reason != PART_OF_TEST, "{text}: {reason}");
+        }
+        if let Some(filter) = words.last().filter(|word| word.starts_with("storms") || *word == "completions") {
+            let list = plainly(Command::new(std::env::current_exe().unwrap()).args(["--list", filter]));
+            assert!(String::from_utf8_lossy(&list.stdout).contains(": test"), "{text}");
+        }
+    }
 }
