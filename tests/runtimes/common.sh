@@ -31,15 +31,18 @@ said() { if grep -qE -- "$1" "$work/out"; then echo yes; else echo no; fi; } # R
 # Prints the one that matches, as it stands there. CONTAINER stands for a name.
 taken() { # REGEX
     local line
-    line=$(cut -f1 "$TYPED" | grep -E -- "^$1")
-    [ "$(wc -l <<<"$line")" = 1 ] || { echo "not ok - not one line: $line" >&2 && exit 1; }
+    line=$(cut -f1 "$TYPED" | grep -E -- "^$1" || true)
+    if [ -z "$line" ] || [ "$(wc -l <<<"$line")" != 1 ]; then
+        echo "not ok - not one line of the documents is like $1: $line" >&2
+        return 1
+    fi
     echo "$line" >>"$work/typed"
     echo "${line/CONTAINER/app}"
 }
 # Runs it, in the project's directory or another one.
 typed() { # REGEX [DIR]
     local line
-    line=$(taken "$1")
+    line=$(taken "$1") || return
     (cd "${2:-$(dirname "$0")/../..}" && eval "$line")
 }
 # What the document shows below it.
