@@ -11,7 +11,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: build aarch64 deb smallest demo test bench check packages
+.PHONY: build aarch64 oldest deb smallest demo test bench check packages
 .DELETE_ON_ERROR:
 
 build:
@@ -22,6 +22,14 @@ build:
 aarch64:
 	rustup target add aarch64-unknown-linux-musl 2>/dev/null
 	cargo build --release --target aarch64-unknown-linux-musl
+
+# With the oldest Rust that Cargo.toml promises. clippy's incompatible_msrv says on any Rust what would be too new.
+OLDEST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+oldest:
+	rustup toolchain install $(OLDEST) --profile minimal --target $(MUSL) 2>/dev/null
+	cargo +$(OLDEST) build --locked --release --target $(MUSL) --target-dir target/oldest
+	target/oldest/$(MUSL)/release/foster --version
+
 # target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
 deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
@@ -50,7 +58,7 @@ demo: build
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) target/servers build aarch64 deb $(PID1)
+test: check packages $(VENVS) target/servers build aarch64 oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
@@ -64,8 +72,8 @@ PEERS := tini tini-static dumb-init catatonit
 BENCH := --json target/bench.json --svg docs/growth.svg
 bench: packages build $(PID1)
 	cargo build --release --target $(GNU)
-	cargo build --release --example fixture
-	RUST_BACKTRACE=0 cargo bench --bench compare -- $(BENCH) --fixture $(CURDIR)/target/release/examples/fixture \
+	cargo build --release --target $(MUSL) --example fixture
+	RUST_BACKTRACE=0 cargo bench --bench compare -- $(BENCH) --fixture $(CURDIR)/target/$(MUSL)/release/examples/fixture \
 	    foster=$(CURDIR)/$(FOSTER) foster-gnu=$(CURDIR)/target/$(GNU)/release/foster \
 	    $(foreach peer,$(PEERS),$(peer)=/usr/bin/$(peer)) pid1=$(CURDIR)/$(PID1)
 

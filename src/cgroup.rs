@@ -34,11 +34,28 @@ pub struct Pids {
 }
 
 impl Controller {
-    /// Finds where the controller of this name, `memory` or `pids`, keeps the files of the caller's cgroup, from the
-    /// /proc that is given; `None` where it is not mounted or this cgroup is not below the mount.
-    pub fn find(proc_root: &Path, name: &str) -> Option<Controller> {
-        let cgroups = read(&proc_root.join("self/cgroup"))?;
-        let mountinfo = read(&proc_root.join("self/mountinfo"))?;
+    /// Finds where the controller of this name, `memory` or `pids`, keeps the files of the caller's cgroup, with the /proc
+    /// and the /sys below `root`; `None` where it is not mounted or this cgroup is not below the mount.
+    pub fn find(root: &Path, name: &str) -> Option<Controller> {
+        Controller::at_usual_place(root, name).or_else(|| Controller::from_mounts(&root.join("proc/self"), name))
+    }
+
+    /// As containers have it: their own cgroup is all that they see of the hierarchy, so the kernel lists the caller right
+    /// there. To render the table of mounts takes the kernel longer than everything else in a start, and to look into one's
+    /// own directory in /proc makes one's end longer, since the kernel then has to take that down.
+    fn at_usual_place(root: &Path, name: &str) -> Option<Controller> {
+        let top = root.join("sys/fs/cgroup");
+        let (version, directory) = match read(&top.join("cgroup.controllers")) {
+            Some(controllers) if !has_word(controllers.trim_ascii(), b' ', name) => return None,
+            Some(_) => (Version::V2, top),
+            None => (Version::V1, top.join(name)),
+        };
+        has_caller(&directory).then(|| Controller { version, mount: directory.clone(), directory })
+    }
+
+    fn from_mounts(proc_self: &Path, name: &str) -> Option<Controller> {
+        let cgroups = read(&proc_self.join("cgroup"))?;
+        let mountinfo = read(&proc_self.join("mountinfo"))?;
         let (version, path) = membership(&cgroups, name)?;
         let mut mounts: Vec<Mount> = lines(&mountinfo).filter_map(|line| parse_mount(line, version, name)).collect();
         // A later mount covers an earlier one in the same place.
@@ -108,7 +125,7 @@ pub(crate) fn membership<'a>(cgroups: &'a [u8], name: &str) -> Option<(Version, 
         // The path may hold colons.
         let mut fields = line.splitn(3, |b| *b == b':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        if has_word(controllers, name) {
+        if has_word(controllers, b',', name) {
             return Some((Version::V1, path));
         }
         if controllers.is_empty() {
@@ -135,7 +152,7 @@ pub(crate) fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<M
     let mut after = fields.skip_while(|field| *field != b"-").skip(1);
     let (kind, options) = (after.next()?, after.nth(1)?);
     let fits = match version {
-        Version::V1 => kind == b"cgroup" && has_word(options, name),
+        Version::V1 => kind == b"cgroup" && has_word(options, b',', name),
         Version::V2 => kind == b"cgroup2",
     };
     fits.then(|| Mount { root, point: PathBuf::from(OsString::from_vec(point)) })
@@ -181,8 +198,8 @@ pub(crate) fn value_of(text: &[u8], key: &str) -> Option<u64> {
     number(lines(text).find(is_ours)?.get(key.len()..)?)
 }
 
-fn has_word(list: &[u8], word: &str) -> bool {
-    list.split(|b| *b == b',').any(|item| item == word.as_bytes())
+fn has_word(list: &[u8], separator: u8, word: &str) -> bool {
+    list.split(|b| *b == separator).any(|item| item == word.as_bytes())
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -235,7 +252,7 @@ mod tests {
         }
 
         fn find(&self, name: &str) -> Option<Controller> {
-            Controller::find(&self.0.join("proc"), name)
+            Controller::find(&self.0, name)
         }
 
         fn oom_kills(&self) -> Option<u64> {
@@ -352,6 +369,51 @@ mod tests {
         assert_eq!(tree.oom_kills(), None);
     }
 
+    /// What a container sees: nothing in /proc is needed, or would say it better.
+    #[test]
+    fn a_container_finds_its_cgroup_where_containers_have_it() {
+        let own = format!("1234567890\n{}\n", std::process::id());
+        let v2 = [
+            ("sys/fs/cgroup/cgroup.controllers", "cpuset cpu memory pids\n"),
+            ("sys/fs/cgroup/cgroup.procs", &own),
+            ("sys/fs/cgroup/memory.events", EVENTS),
+            ("sys/fs/cgroup/pids.current", "7\n"),
+            ("sys/fs/cgroup/pids.max", "9\n"),
+        ];
+        let tree = Tree::new("container-v2", "", "", &v2);
+        assert_eq!((tree.oom_kills(), tree.pids()), (Some(3), Some((7, Some(9)))));
+        // Memory is somewhere else.
+        tree.write("sys/fs/cgroup/cgroup.controllers", "cpuset cpu pids\n");
+        assert_eq!((tree.oom_kills(), tree.pids()), (None, Some((7, Some(9)))));
+        tree.write("sys/fs/cgroup/cgroup.controllers", "");
+        assert_eq!((tree.oom_kills(), tree.pids()), (None, None));
+
+        let v1 = [
+            ("sys/fs/cgroup/memory/cgroup.procs", &own[..]),
+            ("sys/fs/cgroup/memory/memory.oom_control", "oom_kill 5\n"),
+            ("sys/fs/cgroup/pids/cgroup.procs", "1234567890\n"),
+            ("sys/fs/cgroup/pids/pids.current", "7\n"),
+            ("sys/fs/cgroup/pids/pids.max", "9\n"),
+        ];
+        let tree = Tree::new("container-v1", "", "", &v1);
+        assert_eq!((tree.oom_kills(), tree.pids()), (Some(5), None));
+        // A cgroup of v2 that happens to have a controller's name.
+        tree.write("sys/fs/cgroup/cgroup.controllers", "memory pids\n");
+        assert_eq!(tree.oom_kills(), None);
+    }
+
+    /// Elsewhere what is mounted there is the whole machine's, and what /proc says counts.
+    #[test]
+    fn a_root_cgroup_without_the_caller_is_passed_over() {
+        let files = [
+            ("sys/fs/cgroup/cgroup.controllers", "memory pids\n"),
+            ("sys/fs/cgroup/cgroup.procs", "1234567890\n"),
+            ("sys/fs/cgroup/memory.events", "oom_kill 7\n"),
+            ("cg/system.slice/app.service/memory.events", EVENTS),
+        ];
+        assert_eq!(Tree::new("machine", V2, CGROUP2, &files).oom_kills(), Some(3));
+    }
+
     /// The paths do not fit together; the mount point counts only if the kernel lists the caller there.
     #[test]
     fn a_foreign_root_counts_only_with_the_caller_in_it() {
@@ -388,7 +450,7 @@ mod tests {
     /// Whatever this machine has, it is read without a failure.
     #[test]
     fn the_callers_own_cgroup_is_read() {
-        if let Some(pids) = Controller::find(Path::new("/proc"), "pids").and_then(|found| found.pids()) {
+        if let Some(pids) = Controller::find(Path::new("/"), "pids").and_then(|found| found.pids()) {
             assert!(pids.current > 0, "{pids:?}");
         }
     }

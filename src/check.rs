@@ -114,7 +114,7 @@ pub fn look() -> Result<Seen, String> {
         Use { used, limit: proc::kernel_limit("threads-max"), source: "kernel.threads-max" },
         Use { used, limit: proc::kernel_limit("pid_max"), source: "kernel.pid_max" },
     ];
-    if let Some(cgroup::Pids { current, max }) = Controller::find(Path::new("/proc"), "pids").and_then(|c| c.pids()) {
+    if let Some(cgroup::Pids { current, max }) = Controller::find(Path::new("/"), "pids").and_then(|c| c.pids()) {
         pids.push(Use { used: current, limit: max, source: "cgroup pids.max" });
     }
     Ok(Seen { parents: parents.collect(), pids })

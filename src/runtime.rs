@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -22,8 +22,7 @@ use crate::terminal::{self, Foreground};
 /// PID 1 of its namespace, which the kernel treats apart.
 const INIT: i32 = 1;
 
-/// Runs the command to its end and returns foster's exit code; as anything but PID 1 it does not return when the command
-/// was ended by a signal.
+/// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
 /// `mask` is the signal mask that foster was started with, from before it blocked every signal.
 pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
@@ -59,7 +58,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         Err(failure) => return not_started(config, &reporter, &failure),
     };
     drop(terminal);
-    let clock = Instant::now();
+    let clock = Clock::start();
     release_what_was_inherited(is_pid1);
     if let Some(errno) = spawned.no_group {
         reporter.say(Report::Degraded { what: "the command has no process group of its own", errno });
@@ -87,7 +86,7 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     }
     release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Instant::now()).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Clock::start()).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -128,12 +127,32 @@ struct Foster<'a> {
     state: State,
     is_pid1: bool,
     reporter: Reporter<'a>,
-    clock: Instant,
+    clock: Clock,
     /// Kept from event to event, so that none allocates.
     actions: Vec<Action>,
     /// That a forward was not permitted has been said.
     warned: bool,
     oom: OomWatch,
+}
+
+/// The time since the command's start: read when it matters, and once for all that one wake-up brings.
+struct Clock {
+    started: Duration,
+    now: Option<Duration>,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { started: sys::monotonic_time(), now: Some(Duration::ZERO) }
+    }
+
+    fn now(&mut self) -> Duration {
+        *self.now.get_or_insert_with(|| sys::monotonic_time().saturating_sub(self.started))
+    }
+
+    fn goes_on(&mut self) {
+        self.now = None;
+    }
 }
 
 /// Why the loop is over.
@@ -143,19 +162,21 @@ enum End {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Instant) -> Foster<'a> {
+    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
         Foster { state, is_pid1, reporter, clock, actions, warned: false, oom }
     }
 
-    fn run(&mut self, first: Option<Delivery>) -> u8 {
-        match self.supervise(first) {
+    fn run(mut self, first: Option<Delivery>) -> ! {
+        let code = match self.supervise(first) {
             End::Command(summary) => {
                 self.reporter.finish(summary);
                 end(summary.outcome)
             }
             End::Pause => 0,
-        }
+        };
+        // Nothing is given back before: the kernel takes all of it, and somebody waits for foster's end.
+        sys::exit(code)
     }
 
     /// Reaps until nothing is left at every wake-up, and sleeps in one call in between. Also before the first sleep:
@@ -173,11 +194,15 @@ impl<'a> Foster<'a> {
                     if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
                         return end;
                     }
-                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.elapsed()))
+                    // What was done meanwhile may have taken long.
+                    self.clock.goes_on();
+                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()))
                 }
                 None => Some(Duration::ZERO),
             };
-            let end = match sys::wait_for_signal(left) {
+            let taken = sys::wait_for_signal(left);
+            self.clock.goes_on();
+            let end = match taken {
                 Some(delivery) => {
                     let delivery = self.with_sender_named(delivery);
                     // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
@@ -201,17 +226,20 @@ impl<'a> Foster<'a> {
     /// Not after so many deaths, be it thousands: what is due then may be a walk over /proc, in which a fork bomb leaves more
     /// zombies than that, and the process table would fill up.
     fn reap(&mut self) -> Option<NoNews> {
-        let start = self.clock.elapsed();
-        while self.clock.elapsed().saturating_sub(start) < LOOK_UP_AFTER {
-            // The clock is not asked for each of them.
+        let mut since = None;
+        loop {
             for _ in 0..BURST {
                 match self.news() {
                     Ok(event) => drop(self.handle(event)),
                     Err(no_news) => return Some(no_news),
                 }
             }
+            self.clock.goes_on();
+            let now = self.clock.now();
+            if now.saturating_sub(*since.get_or_insert(now)) >= LOOK_UP_AFTER {
+                return None;
+            }
         }
-        None
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
@@ -286,7 +314,8 @@ impl<'a> Foster<'a> {
 
     fn handle(&mut self, event: Event) -> Option<End> {
         let mut actions = std::mem::take(&mut self.actions);
-        step(&mut self.state, event, self.clock.elapsed(), &mut actions);
+        let now = if self.state.minds_the_time(&event) { self.clock.now() } else { Duration::ZERO };
+        step(&mut self.state, event, now, &mut actions);
         let mut end = None;
         let mut follow_up = None;
         for action in actions.drain(..) {
@@ -409,7 +438,7 @@ struct OomWatch {
 
 impl OomWatch {
     fn start() -> OomWatch {
-        let memory = Controller::find(Path::new("/proc"), "memory");
+        let memory = Controller::find(Path::new("/"), "memory");
         let at_start = memory.as_ref().and_then(Controller::oom_kills).unwrap_or(0);
         OomWatch { memory, at_start, settled: at_start, current: None }
     }

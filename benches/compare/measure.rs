@@ -77,22 +77,53 @@ pub fn start_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
     Some(calls.len() as f64)
 }
 
-/// User instructions from the init's execve to its fork, one step each: perf(1) has no counters in most virtual machines.
+/// User instructions from the init's execve to its fork.
 pub fn start_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
     let (running, gate) = held(bench, subject);
     let init = Tracee::seize(running.pid);
     std::fs::write(gate, "").ok()?;
     tracer::run_to_exec(&init);
+    instructions(&init, true)
+}
+
+/// User instructions of an init from SIGTERM to its end.
+pub fn stop_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
+    running.stamp()?;
+    assert!(is_asleep(&running));
+    let init = Tracee::seize(running.pid);
+    init.interrupt();
+    running.signal(libc::SIGTERM);
+    instructions(&init, false)
+}
+
+/// System calls of an init from SIGTERM to its end.
+pub fn stop_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
+    running.stamp()?;
+    assert!(is_asleep(&running));
+    Some(tracer::system_calls_until_asleep(running.pid, || running.signal(libc::SIGTERM)) as f64)
+}
+
+/// Waits until an init has seen to its start.
+fn is_asleep(running: &Running) -> bool {
+    poll(|| tracer::state(running.pid) == 'S')
+}
+
+/// Counts instructions, one step each, until the init has a child or until its end: perf(1) has no counters in most virtual
+/// machines.
+fn instructions(init: &Tracee, until_child: bool) -> Option<f64> {
     let mut instructions = 0_u64;
     let mut last = 0;
     loop {
-        match tracer::step(&init, Until::Instruction) {
+        match tracer::step(init, Until::Instruction) {
             Stop::Child(pid) => {
-                // It stops at its beginning, and is let go there.
-                Tracee { pid }.wait();
-                return Some(instructions as f64);
+                tracer::let_go(pid);
+                if until_child {
+                    return Some(instructions as f64);
+                }
             }
-            Stop::Ended => return None,
+            Stop::Ended => return (!until_child).then_some(instructions as f64),
             _ => {}
         }
         // A repeated string instruction stops after each repetition and is one instruction all the same.

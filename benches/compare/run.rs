@@ -121,14 +121,20 @@ impl Running {
         children(self.pid).first().copied().unwrap_or(self.pid)
     }
 
-    /// Waits for the init's end; false if it does not come.
+    /// Waits for the init's end, asleep; false if it does not come.
     pub fn wait(&mut self) -> bool {
-        let start = Instant::now();
-        while !self.ended && start.elapsed() < DEADLINE {
-            // Busy, because times are measured with it.
-            // -1: the tracer, which is this process too, has reaped it.
-            // SAFETY: no status is asked for.
-            self.ended = unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::WNOHANG) } != 0;
+        if !self.ended {
+            // SAFETY: no pointer is passed. -1: the tracer, which is this process too, has reaped it.
+            let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) } as i32;
+            let mut poll = libc::pollfd { fd: pidfd, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd that lives through the call; no status is asked for; the descriptor is this function's.
+            unsafe {
+                self.ended = pidfd < 0 || libc::poll(&mut poll, 1, DEADLINE.as_millis() as i32) == 1;
+                if self.ended {
+                    libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+                }
+                libc::close(pidfd);
+            }
         }
         self.ended
     }
@@ -147,6 +153,48 @@ impl Drop for Running {
                 unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             }
         }
+    }
+}
+
+/// Measures something with this program and all that it starts on one core. With two, how long a stop takes is mostly on
+/// which of them the kernel wakes whom, and how deeply that one slept: that differs more from run to run than from init to
+/// init.
+pub fn on_one_core<T>(measure: impl FnOnce() -> T) -> T {
+    // SAFETY: all zero is an empty set, as large as the calls are told, and lives through them.
+    unsafe {
+        let (mut all, mut one): (libc::cpu_set_t, libc::cpu_set_t) = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        assert_eq!(libc::sched_getaffinity(0, size, &mut all), 0);
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut one);
+        assert_eq!(libc::sched_setaffinity(0, size, &one), 0);
+        let measured = measure();
+        assert_eq!(libc::sched_setaffinity(0, size, &all), 0);
+        measured
+    }
+}
+
+/// Lets the file be read again by whoever executes it: what the linker or a package manager has just written lies in
+/// larger pieces in the page cache than what was read, and those are mapped and unmapped faster.
+pub fn drop_from_page_cache(path: &Path) {
+    let file = std::fs::File::open(path).expect("the program");
+    file.sync_all().expect("what is not written cannot be dropped");
+    // SAFETY: no pointer is passed.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+/// Shows this program's own cgroup in the place of the hierarchy's root, as a container sees it.
+pub fn see_the_own_cgroup_alone() -> std::io::Result<()> {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup")?;
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let (key, top) = if v2 { ("0::/", "/sys/fs/cgroup") } else { (":memory:/", "/sys/fs/cgroup/memory") };
+    let Some((_, own)) = cgroups.lines().find_map(|line| line.split_once(key)) else { return Ok(()) };
+    let c_string = |path: PathBuf| CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL");
+    let (own, top) = (c_string(Path::new(top).join(own)), c_string(top.into()));
+    let none = std::ptr::null();
+    // SAFETY: the paths live through the call; a bind mount has neither type nor data.
+    match unsafe { libc::mount(own.as_ptr(), top.as_ptr(), none, libc::MS_BIND, none.cast()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::tracer;
 const BYTES: u64 = 350_000;
 /// As PID 1; the fewest of a peer's are 24, in both cases with the command's execve.
 const START_SYSTEM_CALLS: usize = 12;
+/// The forward, two wake-ups with a look at the clock and at the children, the sleep between, the reap and the end; and three
+/// because it is interrupted first, to be held.
+const STOP_SYSTEM_CALLS: u64 = 11;
 /// The least of a peer's is 48.
 const PRIVATE_DIRTY_KIB: u64 = 40;
 
@@ -52,6 +55,21 @@ fn a_start_takes_few_system_calls() {
         assert!(calls.len() <= most, "{} system calls as {place:?}, more than {most}: {calls:?}", calls.len());
         run.expect("ready");
         run.signal(libc::SIGTERM);
+        run.finish();
+    }
+}
+
+/// From SIGTERM to foster's end, when the command ends and leaves nothing behind.
+#[test]
+fn a_stop_takes_few_system_calls() {
+    let Some(foster) = shipped() else { return };
+    for place in PLACES {
+        let run = Foster::new(&foster, place).fixture(&["wait-for-term"]);
+        run.expect("ready");
+        let pid = run.foster_pid();
+        poll("foster is asleep", || tracer::state(pid) == 'S');
+        let calls = tracer::system_calls_until_asleep(pid, || run.signal(libc::SIGTERM));
+        assert!(calls <= STOP_SYSTEM_CALLS, "{calls} system calls as {place:?}");
         run.finish();
     }
 }
@@ -102,8 +120,9 @@ fn an_orphan_costs_one_system_call() {
             poll("every orphan is dead", || zombies(pid) == 2000);
         });
         assert_eq!(zombies(pid), 0);
-        // 4 for the interruption, the sleep after it, the look that finds nothing, and the last sleep.
-        assert!(calls <= 2004, "{calls} system calls for 2,000 orphans as {place:?}");
+        // 4 for the interruption, the sleep after it, the look that finds nothing, and the last sleep; and a look at the clock
+        // after 1,024 of them.
+        assert!(calls <= 2005, "{calls} system calls for 2,000 orphans as {place:?}");
         run.signal(libc::SIGTERM);
         run.finish();
     }

@@ -259,31 +259,51 @@ fn lines_that_were_lost_are_counted_and_said_later() {
     });
 }
 
-/// A cgroup tree that is none: ordinary files, which foster finds because /proc says so.
-fn fake_cgroup(files: &Scratch, v2: bool) -> (String, PathBuf) {
+/// Where foster has to look for its cgroup.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// It is all that is seen of v2's hierarchy, as in a container.
+    Alone,
+    /// /proc says where in v2's.
+    InV2,
+    /// /proc says where in v1's.
+    InV1,
+}
+
+/// A cgroup tree that is none: ordinary files.
+fn fake_cgroup(files: &Scratch, seen: Seen) -> (String, PathBuf) {
     let place = files.path("cg");
     std::fs::create_dir_all(place.join("app")).unwrap();
-    let (kind, line, counter, content) = match v2 {
-        true => ("cgroup2 cgroup2 rw", "0::/app\n", "memory.events", "low 0\noom 2\noom_kill 2\n"),
-        false => ("cgroup cgroup rw,memory", "4:memory:/app\n", "memory.oom_control", "under_oom 0\noom_kill 2\n"),
+    let (kind, line, counter, content) = match seen {
+        Seen::InV1 => ("cgroup cgroup rw,memory", "4:memory:/app\n", "memory.oom_control", "under_oom 0\noom_kill 2\n"),
+        _ => ("cgroup2 cgroup2 rw", "0::/app\n", "memory.events", "low 0\noom 2\noom_kill 2\n"),
     };
     let mountinfo = format!("35 24 0:30 / {} rw shared:9 - {kind}\n", place.display());
     std::fs::write(files.path("mountinfo"), mountinfo).unwrap();
     std::fs::write(files.path("cgroup"), line).unwrap();
+    std::fs::write(place.join("app/cgroup.controllers"), "cpu memory\n").unwrap();
     let counter = place.join("app").join(counter);
     std::fs::write(&counter, content).unwrap();
-    let prepare =
-        "mount --bind \"$0/mountinfo\" /proc/$$/mountinfo && mount --bind \"$0/cgroup\" /proc/$$/cgroup && exec \"$@\"";
+    // The shell's pid is going to be foster's.
+    let prepare = match seen {
+        Seen::Alone => {
+            "echo $$ >\"$0/cg/app/cgroup.procs\" && mount --bind \"$0/cg/app\" /sys/fs/cgroup && exec \"$@\""
+        }
+        Seen::InV2 | Seen::InV1 => {
+            "mount -t tmpfs none /sys/fs/cgroup && mount --bind \"$0/mountinfo\" /proc/$$/mountinfo && \
+             mount --bind \"$0/cgroup\" /proc/$$/cgroup && exec \"$@\""
+        }
+    };
     (prepare.to_owned(), counter)
 }
 
 #[test]
 fn an_end_by_sigkill_says_whether_the_oom_killer_was_at_work_meanwhile() {
     everywhere(|binary, place| {
-        for v2 in [true, false] {
+        for seen in [Seen::Alone, Seen::InV2, Seen::InV1] {
             let ended = |count_rises: bool, script: &str| {
                 let files = scratch();
-                let (prepare, counter) = fake_cgroup(&files, v2);
+                let (prepare, counter) = fake_cgroup(&files, seen);
                 let directory = files.path("");
                 let start = ["sh", "-c", &prepare, directory.to_str().unwrap()];
                 let count = if count_rises { 5 } else { 2 };

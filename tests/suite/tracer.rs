@@ -189,6 +189,11 @@ pub fn system_calls_of_the_start(init: i32, go: impl FnOnce()) -> Vec<u64> {
     calls
 }
 
+/// A new child, or thread, of a tracee is traced as well, and stops at its beginning.
+pub fn let_go(pid: i32) {
+    Tracee { pid }.wait();
+}
+
 /// Waits until a seized process has executed a program.
 pub fn run_to_exec(tracee: &Tracee) {
     let mut stop = tracee.wait();
@@ -230,6 +235,7 @@ pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> u64 {
         });
         match next {
             Some(Stop::Entry(_)) => calls += 1,
+            Some(Stop::Child(pid)) => let_go(pid),
             Some(Stop::Ended) => return calls,
             Some(_) => {}
             None => break,
