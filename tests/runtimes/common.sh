@@ -25,6 +25,29 @@ is() { # WHAT GOT WANTED
 # The same for a line of the container's: prints yes, or no.
 said() { if grep -qE -- "$1" "$work/out"; then echo yes; else echo no; fi; } # REGEX
 
+# The command lines of the documents that are this script's to run are in the file $TYPED, as tests/suite/commands.rs has
+# collected them. One that is left over at the end is a failure.
+: >"$work/typed"
+# Prints the one that matches, as it stands there. CONTAINER stands for a name.
+taken() { # REGEX
+    local line
+    line=$(cut -f1 "$TYPED" | grep -E -- "^$1" || true)
+    if [ -z "$line" ] || [ "$(wc -l <<<"$line")" != 1 ]; then
+        echo "not ok - not one line of the documents is like $1: $line" >&2
+        return 1
+    fi
+    echo "$line" >>"$work/typed"
+    echo "${line/CONTAINER/app}"
+}
+# Runs it, in the project's directory or another one.
+typed() { # REGEX [DIR]
+    local line
+    line=$(taken "$1") || return
+    (cd "${2:-$(dirname "$0")/../..}" && eval "$line")
+}
+# What the document shows below it.
+shown() { printf '%b\n' "$(grep -E -- "^$1"$'\t' "$TYPED" | cut -f2)"; } # REGEX
+
 until_true() { # WHAT COMMAND...
     local what=$1 end=$((SECONDS + 60))
     shift
@@ -43,7 +66,12 @@ in_terminal() {
     python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$@" </dev/null
 }
 
-finished() { echo "1..$checks" && exit $failed; }
+finished() {
+    if [ -s "$TYPED" ]; then
+        is 'every command line of the documents' "$(cut -f1 "$TYPED" | grep -vxF -f "$work/typed")" ''
+    fi
+    echo "1..$checks" && exit $failed
+}
 
 # A process that was killed leaves its cgroup a moment after its end, so twice.
 remove_cgroups() {

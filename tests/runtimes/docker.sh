@@ -2,6 +2,7 @@
 # foster as the init of a Docker Engine: its docker-init, and an image's ENTRYPOINT. The engine is this script's own: it has
 # no network, no bridge and no firewall rule, keeps everything in a scratch directory, and ends with the script.
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/images.sh"
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_CONFIG=$work/client DOCKER_BUILDKIT=0
 engine='' made_etc=''
 stop_engine() {
@@ -10,22 +11,29 @@ stop_engine() {
         kill "$engine" && wait "$engine" || true
     fi
     remove_cgroups
-    umount /etc/docker 2>/dev/null || true
+    umount /etc/docker /usr/local/bin 2>/dev/null || true
     [ -z "$made_etc" ] || rmdir /etc/docker
     rm -rf "$work"
 }
 trap stop_engine EXIT
 
-# By this name foster has the command line and the version line of Docker's own.
-mkdir -p "$work/bin" "$work/client" "$work/scratch" "$work/etc-docker" && install "$FOSTER" "$work/bin/docker-init"
-# The engine writes a key to /etc/docker. Mounts are this script's own.
+# The engine is started as docs/docker.md says; what makes it this script's own stands in its configuration. Mounts are the
+# script's own as well: what is installed into /usr/local/bin is seen by nobody else.
+mkdir -p "$work/bin" "$work/client" "$work/scratch" && mount --bind "$work/bin" /usr/local/bin
+install "$FOSTER" "$work/scratch/foster" && install "$FIXTURE" "$work/scratch/fixture"
+typed 'install foster ' "$work/scratch"
 [ -d /etc/docker ] || { mkdir /etc/docker && made_etc=yes; }
 mount -t tmpfs tmpfs /etc/docker
-# 0: what it would set otherwise needs a privilege that may be missing.
-dockerd --host "$DOCKER_HOST" --init-path "$work/bin/docker-init" --data-root "$work/data" --exec-root "$work/exec" \
-    --pidfile "$work/pid" --cgroup-parent "/$cgroup" --storage-driver overlay2 --oom-score-adjust 0 --log-level warn \
-    --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false --userland-proxy=false \
-    </dev/null >"$work/out" 2>&1 &
+# 1: what it would set otherwise needs a privilege that may be missing, and 0 counts as not set.
+cat >/etc/docker/daemon.json <<CONF
+{
+  "hosts": ["$DOCKER_HOST"], "data-root": "$work/data", "exec-root": "$work/exec", "pidfile": "$work/pid",
+  "cgroup-parent": "/$cgroup", "storage-driver": "overlay2", "oom-score-adjust": 1, "log-level": "warn",
+  "bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false, "ip-masq": false, "userland-proxy": false
+}
+CONF
+dockerd=$(taken 'dockerd ')
+$dockerd </dev/null >"$work/out" 2>&1 &
 engine=$!
 until_true 'the engine is up' docker version >/dev/null 2>&1
 
@@ -45,7 +53,6 @@ ended() {
     docker rm --force app >/dev/null
 }
 
-install "$FOSTER" "$work/scratch/foster" && install "$FIXTURE" "$work/scratch/fixture"
 printf 'FROM scratch\nCOPY fixture /fixture\nENV PATH=/\nUSER 65534:65534\n' >"$work/scratch/program"
 printf 'FROM program\nCOPY foster /foster\nHEALTHCHECK --interval=1s CMD ["/foster", "--check"]\n%s\n' \
     'ENTRYPOINT ["/foster", "--"]' >"$work/scratch/under-foster"
@@ -53,10 +60,19 @@ for image in program under-foster; do
     docker build -q --network none -t $image -f "$work/scratch/$image" "$work/scratch" >"$work/out" 2>&1
 done
 
-docker info >"$work/out" 2>/dev/null
+typed 'docker info' >"$work/out" 2>/dev/null
 echo "# docker info: $(grep 'init version' "$work/out" | sed 's/^ *//'); the machine: $(grep 'Cgroup Version' "$work/out" | sed 's/^ *//')"
 is 'docker info knows its version' "$(said '^ *init version: N/A')" no
 is '--init: the exit code is the command'\''s' "$(run --init program fixture exit 7)" 7
+
+python_root "$work/python" && tar -C "$work/python" -c . | docker import "${PYTHON_ENV[@]}" - python:3-slim >/dev/null
+typed 'docker run --rm --init ' >"$work/out" 2>&1 &
+server=$!
+listens() { docker exec "$(docker ps -q)" grep -q ':1F40 ' /proc/net/tcp >/dev/null 2>&1; }
+until_true 'the server listens' listens
+docker stop "$(docker ps -q)" >/dev/null
+code=0 && wait $server || code=$?
+is '--init: a server in an image without foster' $code 143
 is '--init: no such command' "$(run --init program nonexistent)" 127
 is '--init: killed by SIGSEGV' "$(run --init program fixture die 11)" 139
 is '--init: 100 orphans are reaped' \

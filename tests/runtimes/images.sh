@@ -44,7 +44,7 @@ python_root() { # DIR
     stand_in "$1/stand-in/useradd" '[ "$*" = "--system --uid 900 --no-create-home app" ] || exit 1' \
         'echo app:x:900:900::/home/app:/bin/sh >>/etc/passwd' 'echo app:x:900: >>/etc/group'
 }
-PYTHON_ENV=(--change 'ENV PATH=/stand-in:/usr/local/bin:/bin:/usr/bin')
+PYTHON_ENV=(--change 'ENV PATH=/stand-in:/usr/local/bin:/bin:/usr/bin' --change 'CMD ["python3"]')
 
 stand_in() { # FILE LINE...
     { echo '#!/bin/sh -e' && printf '%s\n' "${@:2}"; } >"$1"

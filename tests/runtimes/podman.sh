@@ -13,6 +13,8 @@ cat >"$work/containers.conf" <<CONF
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 netns = "none"
 log_driver = "k8s-file"
+# As dockerd has it from its command line.
+init_path = "/usr/local/bin/docker-init"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -94,7 +96,13 @@ is 'ENTRYPOINT of a FROM scratch image' "$(ended)" 42
 start 'stubborn got 15' --env FOSTER_GRACE=1s under-foster fixture leave stubborn
 is 'FOSTER_GRACE: foster kills what is left, with a line' "$(podman stop --time 20 app >/dev/null; ended)" 4
 
-# Dockerfile.example itself, with the command lines that stand in it.
+# From here on, the command lines of the documents, in which docker is podman with the images that are here.
+docker() {
+    case $1 in
+    build) podman build --network none --pull=never "${BUILD_MOUNTS[@]}" "${@:2}" ;;
+    *) podman "$@" ;;
+    esac
+}
 import() { # NAME ROOT CHANGE...
     tar -C "$2" -cf "$work/image.tar" .
     podman import -q "${@:3}" "$work/image.tar" "$1" >/dev/null 2>&1
@@ -102,19 +110,73 @@ import() { # NAME ROOT CHANGE...
 busybox_root "$work/busybox" && import busybox:1 "$work/busybox"
 rust_root "$work/rust" && import rust:1-alpine "$work/rust" "${RUST_ENV[@]}"
 python_root "$work/python" && import python:3-slim "$work/python" "${PYTHON_ENV[@]}"
-build() { # IMAGE OPTION...
-    podman build --network none --pull=never -f "$top/Dockerfile.example" -t "$@" "$top" >"$work/out" 2>&1 && echo built
-}
-is 'Dockerfile.example, --target foster' "$(build foster --target foster "${BUILD_MOUNTS[@]}")" built
+build() { typed "docker build -f Dockerfile.example $1 \.$" >"$work/out" 2>&1 && echo built; } # OPTIONS
+is 'Dockerfile.example, --target foster' "$(build '--target foster -t foster')" built
 is 'it is the same version' "$(run foster --version) $(cat "$work/out")" "0 $("$FOSTER" --version)"
 is 'Dockerfile.example, --target foster-installer' \
-    "$(build foster-installer:1.0 --target foster-installer "${BUILD_MOUNTS[@]}")" built
-is 'Dockerfile.example' "$(build app:1.0)" built
-start 'Booting worker' app:1.0
-podman exec app /usr/local/bin/foster --check >"$work/out" 2>&1 && code=0 || code=$?
+    "$(build '--target foster-installer -t foster-installer') $(build '--target foster-installer -t foster-installer:1.0')" \
+    'built built'
+is 'Dockerfile.example' "$(build '-t app') $(build '-t app:1.0')" 'built built'
+typed 'docker run -d --name app ' >/dev/null
+until_true 'the server is up' logged app 'Booting worker'
+typed 'docker exec app ' >"$work/out" 2>&1 && code=0 || code=$?
 is 'its server is healthy' "$code $(said '^healthy$')" '0 yes'
-podman stop --time 20 app >/dev/null
+typed 'docker stop app$' >/dev/null
 is 'and stops gracefully' "$(ended) $(said 'Shutting down: Master')" '0 yes'
+
+start 'Booting worker' --health-cmd '["/usr/local/bin/foster", "--check"]' --health-interval disable app:1.0
+podman healthcheck run app >/dev/null && code=0 || code=$?
+typed 'docker inspect .*State.Health' >"$work/out"
+is 'what the health probe has printed' "$code $(said '"healthy\\nzombies: 0 ')" '0 yes'
+typed 'docker exec CONTAINER ' >"$work/out" 2>&1 && code=0 || code=$?
+is 'the health probe by hand' "$code $(said '^healthy$')" '0 yes'
+typed 'docker stop -t 30 app$' >/dev/null
+is 'stop -t 30' "$(ended) $(said 'Shutting down: Master')" '0 yes'
+typed 'docker info$' >"$work/out" && code=0 || code=$?
+is 'info' $code 0
+is 'ENTRYPOINT and CMD of an image' "$(typed 'docker inspect .*Entrypoint')" 'null ["python3"]'
+
+# docs/user.md, where there are users.
+is 'FOSTER_USER' "$(typed 'docker run .*FOSTER_USER')" 'uid=900(app) gid=900(app) groups=900(app)'
+stand_in "$work/server" 'echo "uid $(id -u), groups $(id -G), in $PWD"'
+as_user() { # COMMAND-LINE-BEFORE REGEX
+    podman run --rm --user 0 -v "$work/server:/usr/local/bin/server:ro" --entrypoint sh app:1.0 -c "$1; $(taken "$2")" 2>&1
+}
+users='echo app:x:1000:1000::/: >/etc/passwd; printf "web:x:33:app\nstaff:x:34:app\n" >/etc/group'
+is '-u app:web' "$(as_user "$users" 'foster -u app:web ')" 'uid 1000, groups 33, in /app'
+is '-u 1000:1000' "$(as_user 'rm /etc/passwd /etc/group' 'foster -u 1000:1000 ')" 'uid 1000, groups 1000, in /app'
+is '-u :web -C /srv' "$(as_user "$users; mkdir /srv" 'foster -u :web ')" 'uid 0, groups 33, in /srv'
+
+# docs/check.md. Whoever asks has processes too, and runc takes some pids before the command has one.
+masked() { sed -E 's/^(pids: )[0-9]+( of 2048.*, )[0-9.]+/\1N\2N/; s/^( *parent )[0-9]+/\1N/; s/^ *//'; }
+check() { podman exec app sh -c "$(taken "$1")" | masked; } # REGEX
+start 'runner [0-9]* ready' --pids-limit 2048 -v "$FIXTURE:/usr/local/bin/runner:ro" app:1.0 runner runner 1000
+is '--check, with 1000 zombies' "$(check 'foster --check; echo \$\?$')" "$(shown 'foster --check; echo \$\?' | masked)"
+podman kill --signal USR1 app >/dev/null
+until_true 'the runner waits for its jobs' logged app mended
+is '--check, with none' "$(check 'foster --check$')" "$(shown 'foster --check' | masked)"
+podman stop app >/dev/null
+is 'and the runner ends' "$(ended)" 42
+
+# docs/docker.md, images that have no init. What is installed is seen by this script alone.
+mkdir "$work/local" && mount --bind "$work/local" /usr/local/bin
+install "$FOSTER" /usr/local/bin/foster
+typed 'install foster ' "$work/scratch"
+listens() { podman exec "$(podman ps -q)" grep -q ':1F40 ' /proc/net/tcp 2>/dev/null; }
+serve() { # REGEX; prints what PID 1 is, and the exit code after a stop
+    local code=0 pid
+    typed "$1" >"$work/out" 2>&1 &
+    pid=$!
+    until_true 'the server listens' listens
+    podman exec "$(podman ps -q)" sha256sum /proc/1/exe | cut -d' ' -f1
+    podman stop "$(podman ps -q)" >/dev/null
+    wait $pid || code=$?
+    echo $code
+}
+foster_and_143=$(sha256sum <"$FOSTER" | cut -d' ' -f1)$'\n'143
+is 'run --init, by the name docker-init' "$(serve 'docker run --rm --init ')" "$foster_and_143"
+is 'run --init --init-path' "$(serve 'podman run --rm --init --init-path ')" "$foster_and_143"
+umount /usr/local/bin
 
 # The pods of docs/examples. Without a network there are no ports. podman before 4.4 has no emptyDir: a volume of its own takes
 # its place. And it removes an init container before it knows that this has ended, unless the pod says not to.
@@ -129,6 +191,9 @@ first_of_pid_1() { podman exec "$1" cat /proc/1/cmdline | tr '\0' '\n' | head -1
 play deployment.yaml
 until_true 'the deployment is ready' logged app-pod-0-app 'Booting worker'
 is 'Deployment: foster is PID 1' "$(first_of_pid_1 app-pod-0-app)" /usr/local/bin/foster
+kubectl() { [ "$1 $2 $3" = 'exec deploy/app --' ] && podman exec app-pod-0-app "${@:4}"; }
+typed 'kubectl exec ' >"$work/out" 2>&1 && code=0 || code=$?
+is 'Deployment: the health probe by hand' "$code $(said '^healthy$')" '0 yes'
 is 'Deployment: the liveness probe' "$(podman healthcheck run app-pod-0-app >/dev/null 2>&1 && echo ok)" ok
 podman stop --time 30 app-pod-0-app >/dev/null
 is 'Deployment: a stop, 5 s held back' "$(ended app-pod-0-app) $(said 'Shutting down: Master')" '0 yes'

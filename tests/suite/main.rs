@@ -6,6 +6,7 @@ mod aarch64;
 mod budgets;
 mod check;
 mod command_line;
+mod commands;
 mod completions;
 mod differential;
 mod documents;

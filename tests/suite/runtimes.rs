@@ -49,6 +49,9 @@ fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
     let mut command = as_root();
     command.arg(format!("PATH={path}")).arg(format!("FOSTER={}", binaries()[0].display()));
     command.arg(format!("FIXTURE={}", fixture().display()));
+    // What the documents have for it.
+    std::fs::write(scratch.path("typed"), crate::commands::for_runtime(name)).unwrap();
+    command.arg(format!("TYPED={}", scratch.path("typed").display()));
     command.args(environment.iter().map(|(name, value)| format!("{name}={}", value.display())));
     // The PID namespace ends with the script, and with it everything that a script which fails leaves behind.
     command.args(["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "bash"]);
@@ -63,6 +66,19 @@ fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
     let said = std::fs::read_to_string(&out).unwrap();
     assert!(child.wait().unwrap().success(), "{name} {args:?}:\n{said}");
     assert!(said.contains("\nok 2 - ") && !said.contains("not ok"), "{name} {args:?}:\n{said}");
+    // docs/runtimes.md shows these.
+    if let Some(shown) = listed(name) {
+        let is_check = |line: &&str| line.starts_with("ok ") || line.starts_with("1..");
+        assert_eq!(said.lines().filter(is_check).collect::<Vec<_>>().join("\n"), shown, "{name} and docs/runtimes.md");
+    }
+}
+
+/// The checks of a script that docs/runtimes.md shows below its name.
+fn listed(script: &str) -> Option<String> {
+    let document = crate::documents::read("docs/runtimes.md");
+    let (_, block) = document.split_once(&format!("# tests/runtimes/{script}\n"))?;
+    let lines = block.lines().map_while(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with("# "));
+    Some(lines.collect::<Vec<_>>().join("\n"))
 }
 
 #[test]
@@ -82,20 +98,25 @@ fn runc() {
 /// podman builds Dockerfile.example with the compiler, the crates and the gunicorn that are here.
 #[test]
 fn podman() {
-    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| root().join("target/venv"), PathBuf::from);
-    let lib = venvs.join("gunicorn-23.0.0/lib");
-    let python = std::fs::read_dir(&lib).ok().and_then(|mut entries| entries.next()?.ok());
-    let Some(site) = python.map(|python| python.path().join("site-packages")) else {
-        assert!(std::env::var_os("CI").is_none(), "CI, and no gunicorn in {}", lib.display());
+    let Some(materials) = materials() else {
         return skipped("no gunicorn (make test installs it), so foster is not run under podman");
     };
     if possible(&["podman", "runc", "busybox", "gcc", "rustc"]) {
-        let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
-        let toolchain = PathBuf::from(String::from_utf8(sysroot).unwrap().trim_end());
-        let cargo = std::env::var("CARGO_HOME").unwrap_or(std::env::var("HOME").unwrap() + "/.cargo");
-        let registry = Path::new(&cargo).join("registry");
-        script("podman.sh", &[], &[("TOOLCHAIN", toolchain), ("REGISTRY", registry), ("SITE", site)]);
+        script("podman.sh", &[], &materials);
     }
+}
+
+/// What tests/runtimes/images.sh makes images of.
+fn materials() -> Option<[(&'static str, PathBuf); 3]> {
+    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| root().join("target/venv"), PathBuf::from);
+    let lib = venvs.join("gunicorn-23.0.0/lib");
+    let python = std::fs::read_dir(&lib).ok().and_then(|mut entries| entries.next()?.ok());
+    assert!(python.is_some() || std::env::var_os("CI").is_none(), "CI, and no gunicorn in {}", lib.display());
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
+    let toolchain = PathBuf::from(String::from_utf8(sysroot).unwrap().trim_end());
+    let cargo = std::env::var("CARGO_HOME").unwrap_or(std::env::var("HOME").unwrap() + "/.cargo");
+    let registry = Path::new(&cargo).join("registry");
+    Some([("TOOLCHAIN", toolchain), ("REGISTRY", registry), ("SITE", python?.path().join("site-packages"))])
 }
 
 /// Whether those runtimes are to be run too that take longer.
@@ -109,10 +130,11 @@ fn all() -> bool {
 
 #[test]
 fn docker() {
-    if all() && possible(&["busybox"]) {
+    if all() && possible(&["busybox", "python3"]) {
         let unpacked = root().join("target/docker/usr");
         let path = format!("{0}/sbin:{0}/bin:{1}", unpacked.display(), std::env::var("PATH").unwrap());
-        script("docker.sh", &[], &[("PATH", path.into())]);
+        let materials = materials().expect("gunicorn, which make test installs");
+        script("docker.sh", &[], &[&materials[..], &[("PATH", path.into())]].concat());
     }
 }
 
