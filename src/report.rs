@@ -60,6 +60,8 @@ pub enum Report {
     LeftoversAsked,
     /// The command ended, and foster stays for what it left (`--wait`).
     LeftoversAwaited,
+    /// What the command left was sent this stop signal, and no shell is there to continue it, so foster did.
+    LeftoversContinued(Signal),
     /// A signal went to what the command left.
     ForwardedToLeftovers {
         /// What arrived.
@@ -197,6 +199,7 @@ impl Report {
             Report::ForwardFailed { .. }
             | Report::Degraded { .. }
             | Report::Stopped { .. }
+            | Report::LeftoversContinued(_)
             | Report::OrphansElsewhere
             | Report::LeftoversUnknown(_) => Level::Warn,
             Report::Received(_) => Level::Trace,
@@ -229,6 +232,7 @@ impl Report {
             Report::Stopped { .. } => "command_stopped",
             Report::LeftoversAsked => "leftovers_asked",
             Report::LeftoversAwaited => "leftovers_awaited",
+            Report::LeftoversContinued(_) => "leftovers_continued",
             Report::ForwardedToLeftovers { .. } => "forwarded_to_leftovers",
             Report::LeftoversUnknown(_) => "leftovers_unknown",
             Report::Orphan(_) => "orphan",
@@ -279,6 +283,7 @@ impl Report {
                 object.text("signal", signal);
                 object.plain("continued", continued);
             }
+            Report::LeftoversContinued(signal) => object.text("signal", signal),
             Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
             Report::PauseEnded { delivery, orphans } => {
                 delivery_members(object, *delivery);
@@ -336,6 +341,9 @@ impl Report {
             }
             Report::LeftoversAwaited => {
                 write!(f, "command {command} has ended and left processes behind; waiting for them, as --wait says")
+            }
+            Report::LeftoversContinued(signal) => {
+                write!(f, "what command {command} left behind got {signal}; no shell could continue it, so foster did")
             }
             Report::ForwardedToLeftovers { delivery, signal } => match *signal == delivery.signal {
                 true => write!(f, "{signal} {} forwarded to what command {command} left behind", delivery.sender),

@@ -333,7 +333,10 @@ impl<'a> Foster<'a> {
                     Foreground::own().map(|terminal| terminal.give_to(group));
                 }
                 Action::TakeTerminal(group) => terminal::take_back_from(group),
-                Action::SuspendSelf(signal) => follow_up = self.suspend(signal),
+                Action::SuspendSelf(signal) => {
+                    let not_suspended = self.suspend(signal);
+                    follow_up = follow_up.or(not_suspended);
+                }
                 Action::Say(report) => self.reporter.say(report),
                 Action::NameLeftovers(roll) => self.call_roll(roll),
                 Action::End(summary) => end = Some(End::Command(summary)),
@@ -347,9 +350,9 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Stops foster as its command was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
+    /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
     fn suspend(&self, signal: Signal) -> Option<Event> {
-        (!sys::stop_by(signal)).then_some(Event::NotSuspended(signal))
+        (!sys::stop_by(signal)).then_some(Event::NotSuspended)
     }
 
     /// As PID 1 everything else in the namespace, which one call reaches whole; otherwise foster's descendants, found

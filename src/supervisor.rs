@@ -37,8 +37,8 @@ pub enum Event {
         /// What stopped it.
         signal: Signal,
     },
-    /// foster wanted to stop as its command did, and the kernel would not let it: nobody is there to continue it.
-    NotSuspended(Signal),
+    /// foster wanted to stop along with what it runs, and the kernel would not let it: nobody is there to continue it.
+    NotSuspended,
     /// The leftovers could not be found: not PID 1, and no /proc.
     LeftoversLost,
     /// Every child that had died is reaped.
@@ -86,7 +86,7 @@ pub enum Action {
     HandTerminal(i32),
     /// Take the terminal back from the command's group, if that has it.
     TakeTerminal(i32),
-    /// Stop as the command was stopped.
+    /// Stop as what foster runs was stopped.
     SuspendSelf(Signal),
     /// Say something.
     Say(Report),
@@ -153,8 +153,17 @@ pub struct State {
 /// What becomes of the command; there is none with `--pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Running { pid: i32, since: Duration, standing: Standing },
-    Ended { end: CommandEnd, leftovers: Leftovers },
+    Running {
+        pid: i32,
+        since: Duration,
+        standing: Standing,
+    },
+    Ended {
+        end: CommandEnd,
+        leftovers: Leftovers,
+        /// They were sent this signal, and foster stopped along with them.
+        suspended: Option<Signal>,
+    },
     Paused,
 }
 
@@ -163,8 +172,8 @@ enum Standing {
     Up,
     /// Stopped, and foster goes on.
     Stopped,
-    /// Stopped, and foster stopped along with it.
-    Suspended,
+    /// Stopped by this signal, and foster stopped along with it.
+    Suspended(Signal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +294,7 @@ pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Ac
         Event::Unreaped { pid } => on_unreaped(state, pid, actions),
         Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
-        Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
+        Event::NotSuspended => on_not_suspended(state, actions),
         Event::LeftoversLost => on_leftovers_lost(state, actions),
         Event::Drained { children_left } => on_drained(state, children_left, now, actions),
         Event::Deadline => on_deadline(state, now, actions),
@@ -320,6 +329,7 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     }
     forward(state, delivery, signal, now, actions);
     stop_if_told(state, delivery.signal, actions);
+    stop_with_leftovers(state, delivery, actions);
 }
 
 /// As dumb-init does, whether or not the command stops: whoever sent it sends SIGCONT later, which is forwarded.
@@ -327,6 +337,26 @@ fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
     let is_running = matches!(state.phase, Phase::Running { .. });
     if state.stops_when_told && is_running && matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
         actions.push(Action::SuspendSelf(Signal::STOP));
+    }
+}
+
+/// With the command's end foster has got the terminal back, so a Ctrl-Z is for it and for the leftovers that it was
+/// forwarded to. SIGTTIN and SIGTTOU stop only if they are the terminal's: else they are meant for the leftovers, of which
+/// gunicorn changes its number of workers, and a SIGCONT just behind one would take it away again (signal(7)).
+fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions: &mut Vec<Action>) {
+    let Phase::Ended { suspended, .. } = &mut state.phase else { return };
+    let stops = match delivery.signal {
+        Signal::TSTP => true,
+        Signal::TTIN | Signal::TTOU => delivery.sender == Sender::Kernel,
+        _ => false,
+    };
+    if !stops {
+        return;
+    }
+    *suspended = Some(delivery.signal);
+    match state.is_pid1 {
+        true => on_not_suspended(state, actions),
+        false => actions.push(Action::SuspendSelf(delivery.signal)),
     }
 }
 
@@ -380,10 +410,14 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
         }
         Phase::Ended { leftovers, .. } => {
             actions.push(Action::ForwardToLeftovers { signal, delivery });
-            if is_stop_request && *leftovers == Leftovers::Awaited {
+            if !is_stop_request {
+                return;
+            }
+            // They may have been stopped since they were asked.
+            actions.push(Action::SignalLeftovers(Signal::CONT));
+            if *leftovers == Leftovers::Awaited {
                 *leftovers = Leftovers::Asked;
                 state.roll_at = Some(now.saturating_add(ROLL_AFTER));
-                actions.push(Action::SignalLeftovers(Signal::CONT));
             }
         }
         // There is nobody to forward to.
@@ -420,7 +454,7 @@ fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Dura
     }
     // A stop request that was held has got what it asked for.
     state.held = None;
-    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen };
+    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen, suspended: None };
 }
 
 fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
@@ -434,7 +468,7 @@ fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
 }
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Ended { end, leftovers } = &mut state.phase else { return };
+    let Phase::Ended { end, leftovers, .. } = &mut state.phase else { return };
     if !children_left || state.at_end != AtEnd::StopLeftovers {
         let end = *end;
         actions.push(Action::End(summary(state, end)));
@@ -502,7 +536,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
-    if let Phase::Ended { end, leftovers: Leftovers::Asked } = state.phase {
+    if let Phase::Ended { end, leftovers: Leftovers::Asked, .. } = state.phase {
         actions.push(Action::End(summary(state, end)));
     }
 }
@@ -543,19 +577,28 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
         on_unresumable_stop(state, signal, actions);
         return;
     }
-    *standing = Standing::Suspended;
+    *standing = Standing::Suspended(signal);
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
     actions.push(Action::SuspendSelf(signal));
 }
 
-fn on_not_suspended(state: &mut State, signal: Signal, actions: &mut Vec<Action>) {
-    if let Phase::Running { standing, .. } = &mut state.phase
-        && *standing == Standing::Suspended
-    {
-        *standing = Standing::Stopped;
-        on_unresumable_stop(state, signal, actions);
+fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
+    match &mut state.phase {
+        Phase::Running { standing, .. } => {
+            if let Standing::Suspended(signal) = *standing {
+                *standing = Standing::Stopped;
+                on_unresumable_stop(state, signal, actions);
+            }
+        }
+        Phase::Ended { suspended, .. } => {
+            if let Some(signal) = suspended.take() {
+                actions.push(Action::Say(Report::LeftoversContinued(signal)));
+                actions.push(Action::SignalLeftovers(Signal::CONT));
+            }
+        }
+        Phase::Paused => {}
     }
 }
 
@@ -577,16 +620,22 @@ fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Acti
 /// foster itself was continued, by a shell's `fg` or `bg`; whether the command's group gets the terminal depends on
 /// which of the two. False when foster had not been suspended.
 fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
-    let Phase::Running { pid, standing, .. } = &mut state.phase else { return false };
-    if *standing != Standing::Suspended {
-        return false;
+    match &mut state.phase {
+        Phase::Running { pid, standing: standing @ Standing::Suspended(_), .. } => {
+            *standing = Standing::Up;
+            // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
+            state.had_terminal = true;
+            actions.push(Action::HandTerminal(*pid));
+            actions.push(Action::Continue(*pid));
+            true
+        }
+        Phase::Ended { suspended: suspended @ Some(_), .. } => {
+            *suspended = None;
+            actions.push(Action::SignalLeftovers(Signal::CONT));
+            true
+        }
+        _ => false,
     }
-    *standing = Standing::Up;
-    // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
-    state.had_terminal = true;
-    actions.push(Action::HandTerminal(*pid));
-    actions.push(Action::Continue(*pid));
-    true
 }
 
 impl State {
@@ -750,7 +799,7 @@ mod tests {
                 Event::Signal(delivery(15, OTHER)),
                 Event::Signal(delivery(18, OTHER)),
                 Event::Stopped { pid: COMMAND, signal: Signal::TSTP },
-                Event::NotSuspended(Signal::TSTP),
+                Event::NotSuspended,
                 Event::Drained { children_left: true },
                 Event::Signal(delivery(15, OTHER)),
             ];
@@ -980,9 +1029,54 @@ mod tests {
         at_time(&mut state, 3, LEFT);
         assert_eq!(state.deadline(), Some(at(4)));
         let forward = Action::ForwardToLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
-        assert_eq!(at_time(&mut state, 4, term()), [forward]);
+        // One that was stopped since takes no other signal.
+        assert_eq!(at_time(&mut state, 4, term()), [forward, Action::SignalLeftovers(Signal::CONT)]);
         at_time(&mut state, 4, Event::Deadline);
         assert_eq!(state.deadline(), Some(at(5)), "the deadline that was set does not move away");
+    }
+
+    #[test]
+    fn a_ctrl_z_for_leftovers_stops_foster_too_and_what_continues_it_continues_them() {
+        for (wait, kernel_alone) in [(false, true), (true, true), (true, false)] {
+            for number in [20, 21, 22] {
+                let sender = if kernel_alone { Sender::Kernel } else { OTHER };
+                let mut config = Config { wait, ..Config::default() };
+                config.rewrites.add("CONT:0").expect("valid");
+                let mut state = state(&config, false, true);
+                steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+                let delivery = delivery(number, sender);
+                let forward = Action::ForwardToLeftovers { signal: delivery.signal, delivery };
+                let stopped = steps(&mut state, &[Event::Signal(delivery)]);
+                if !kernel_alone && number != 20 {
+                    assert_eq!(stopped, [forward], "it was meant for them, and who catches it must not lose it");
+                    continue;
+                }
+                assert_eq!(stopped, [forward, Action::SuspendSelf(delivery.signal)]);
+                let cont = Event::Signal(self::delivery(18, OTHER));
+                assert_eq!(steps(&mut state, &[cont]), [Action::SignalLeftovers(Signal::CONT)]);
+                let again = steps(&mut state, &[cont, Event::NotSuspended]);
+                assert!(matches!(again[..], [Action::Say(Report::Dropped(_))]), "{again:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_foster_cannot_stop_a_ctrl_z_for_leftovers_is_undone() {
+        for is_pid1 in [true, false] {
+            let mut state = state(&Config::default(), is_pid1, true);
+            steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+            let delivery = delivery(20, Sender::Kernel);
+            let forward = Action::ForwardToLeftovers { signal: Signal::TSTP, delivery };
+            let suspend = Action::SuspendSelf(Signal::TSTP);
+            let undone = [Action::Say(Report::LeftoversContinued(Signal::TSTP)), Action::SignalLeftovers(Signal::CONT)];
+            let stopped = steps(&mut state, &[Event::Signal(delivery)]);
+            if is_pid1 {
+                assert_eq!(stopped, [&[forward][..], &undone].concat());
+            } else {
+                assert_eq!(stopped, [forward, suspend]);
+                assert_eq!(steps(&mut state, &[Event::NotSuspended]), undone);
+            }
+        }
     }
 
     #[test]
@@ -1165,7 +1259,7 @@ mod tests {
         assert!(matches!(resumed[..], [Action::Forward { signal: Signal::CONT, .. }]), "{resumed:?}");
         let dropped = steps(&mut state, &[Event::Signal(delivery(21, OTHER))]);
         assert!(matches!(dropped[..], [Action::Say(_), last] if last == suspend), "{dropped:?}");
-        assert_eq!(steps(&mut state, &[Event::NotSuspended(Signal::STOP)]), [], "PID 1 cannot be stopped");
+        assert_eq!(steps(&mut state, &[Event::NotSuspended]), [], "PID 1 cannot be stopped");
     }
 
     fn stopped(signal: Signal) -> Event {
@@ -1212,7 +1306,7 @@ mod tests {
     #[test]
     fn where_foster_cannot_stop_a_ctrl_z_is_undone_too() {
         let mut state = state(&Config::default(), false, true);
-        let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended(Signal::TSTP)]);
+        let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended]);
         let expected = [
             Action::TakeTerminal(COMMAND),
             Action::SuspendSelf(Signal::TSTP),
@@ -1291,7 +1385,7 @@ mod tests {
         let mut state = state(&config, true, false);
         steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]);
         let asked = steps(&mut state, &[term()]);
-        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }]), "{asked:?}");
+        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }, _]), "{asked:?}");
     }
 
     /// One way to configure and to start foster.
@@ -1333,7 +1427,7 @@ mod tests {
             9 => stopped(Signal::STOP),
             10 => LEFT,
             11 => NONE_LEFT,
-            12 => Event::NotSuspended(Signal::TSTP),
+            12 => Event::NotSuspended,
             13 => Event::LeftoversLost,
             _ => Event::Deadline,
         }
@@ -1376,6 +1470,17 @@ mod tests {
                 let names = |action: &Action| names_the_command(*action);
                 assert!(!actions.iter().skip(of_the_dead).any(names), "{event:?} {actions:?}");
             }
+            for (index, action) in actions.iter().enumerate() {
+                if let Action::ForwardToLeftovers { delivery, .. } = action
+                    && delivery.signal.is_stop_request()
+                {
+                    let next = actions.get(index + 1);
+                    assert_eq!(next, Some(&Action::SignalLeftovers(Signal::CONT)), "who stands still hears nothing");
+                }
+            }
+            let suspends = |action: &Action| matches!(action, Action::SuspendSelf(_));
+            let is_suspended = actions.iter().any(suspends);
+            assert!(!is_suspended || !before.is_pid1 || before.stops_when_told, "{event:?} {actions:?}");
             let leaves = actions.contains(&Action::NameLeftovers(Roll::GivenUp)) || event == Event::LeftoversLost;
             let may_end = event == NONE_LEFT || leaves || before.at_end != AtEnd::StopLeftovers;
             assert!(ends == 0 || may_end, "leftovers at the end: {event:?} {actions:?}");

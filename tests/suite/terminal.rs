@@ -415,6 +415,48 @@ fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
     });
 }
 
+/// foster has the terminal again then, so a Ctrl-Z is foster's, and what it forwards stops the leftovers.
+#[test]
+fn while_leftovers_are_waited_for_ctrl_z_and_fg_stop_and_continue_all_of_it() {
+    each(|foster| {
+        let fixture = fixture();
+        let name = Path::new(foster).file_name().unwrap().to_str().unwrap();
+        for (options, asked) in [("", &["patient got 15", "patient got 18"][..]), ("--wait", &[])] {
+            let mut shell = Terminal::shell();
+            shell.line(&format!("{foster} {options} {} leave patient", fixture.display()));
+            asked.iter().for_each(|line| shell.expect(line));
+            shell.expect_foreground(name);
+            for _ in 0..2 {
+                shell.keys(CTRL_Z);
+                shell.expect("Stopped");
+                shell.expect(PROMPT);
+                shell.line("fg");
+                shell.expect("patient got 18");
+            }
+            shell.expect_foreground(name);
+            shell.keys(CTRL_C);
+            shell.expect("patient got 2");
+            shell.expect_status(4);
+        }
+    });
+}
+
+/// Nobody could ever `fg` it.
+#[test]
+fn as_pid_1_a_ctrl_z_for_leftovers_is_undone() {
+    each(|foster| {
+        let mut terminal = Terminal::run_as_session_leader(&[foster, fixture().to_str().unwrap(), "leave", "patient"]);
+        terminal.expect("patient got 15");
+        terminal.expect("patient got 18");
+        terminal.keys(CTRL_Z);
+        terminal.expect(" left behind got SIGTSTP; no shell could continue it, so foster did");
+        terminal.expect("patient got 18");
+        terminal.keys(CTRL_C);
+        terminal.expect("patient got 2");
+        assert_eq!(terminal.finish(), Some(4));
+    });
+}
+
 #[test]
 fn a_terminal_that_cannot_be_handed_on_is_one_line_and_the_command_runs() {
     if !namespaces() {
