@@ -581,7 +581,10 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
-    actions.push(Action::SuspendSelf(signal));
+    // SIGSTOP would stop foster also where no shell ever continues it: the kernel's rule for orphaned process groups, which
+    // makes it NotSuspended, leaves out SIGSTOP (signal(7), get_signal in kernel/signal.c).
+    let by = if signal == Signal::STOP { Signal::TSTP } else { signal };
+    actions.push(Action::SuspendSelf(by));
 }
 
 fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
@@ -608,11 +611,12 @@ fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Acti
     let Phase::Running { pid, standing, .. } = &mut state.phase else { return };
     let continued = signal == Signal::TSTP;
     actions.push(Action::Say(Report::Stopped { signal, continued }));
+    // foster may have taken it in order to stop, and whoever continues the command does not hand it over.
+    if state.had_terminal {
+        actions.push(Action::HandTerminal(*pid));
+    }
     if continued {
         *standing = Standing::Up;
-        if state.had_terminal {
-            actions.push(Action::HandTerminal(*pid));
-        }
         actions.push(Action::Continue(*pid));
     }
 }
@@ -1273,7 +1277,9 @@ mod tests {
             for signal in terminals.into_iter().chain(has_terminal.then_some(Signal::STOP)) {
                 let mut state = state(&Config::default(), false, has_terminal);
                 let taken = has_terminal.then_some(Action::TakeTerminal(COMMAND));
-                let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(signal)]).collect();
+                // A SIGSTOP would hold foster also where nobody continues it.
+                let by = if signal == Signal::STOP { Signal::TSTP } else { signal };
+                let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(by)]).collect();
                 assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
                 let cont = Event::Signal(delivery(18, OTHER));
                 let resumed = [Action::HandTerminal(COMMAND), Action::Continue(COMMAND)];
@@ -1315,6 +1321,21 @@ mod tests {
             Action::Continue(COMMAND),
         ];
         assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn where_foster_cannot_stop_a_command_that_somebody_stopped_stays_so_and_has_the_terminal() {
+        let mut state = state(&Config::default(), false, true);
+        let actions = steps(&mut state, &[stopped(Signal::STOP), Event::NotSuspended]);
+        let expected = [
+            Action::TakeTerminal(COMMAND),
+            Action::SuspendSelf(Signal::TSTP),
+            Action::Say(Report::Stopped { signal: Signal::STOP, continued: false }),
+            Action::HandTerminal(COMMAND),
+        ];
+        assert_eq!(actions, expected);
+        let asked = steps(&mut state, &[term()]);
+        assert!(matches!(asked[..], [Action::Forward { .. }, Action::Continue(COMMAND)]), "{asked:?}");
     }
 
     #[test]

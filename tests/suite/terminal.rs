@@ -11,7 +11,11 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use crate::harness::{Scratch, binaries, fixture, namespaces, only_child, poll};
+use crate::harness::{Scratch, binaries, fixture, namespaces, only_child, poll, send, state};
+
+const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 pub const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -42,6 +46,13 @@ impl Terminal {
     /// The program is PID 1 and leads the session, as with `docker run -it`.
     pub fn run_as_session_leader(program: &[&str]) -> Terminal {
         Terminal::start(&[&["env", "--default-signal"], UNSHARE, &["setsid", "--ctty"], program].concat())
+    }
+
+    /// The program is not PID 1 and leads the session, as in a pane of tmux, or with `ssh -t`.
+    pub fn run_in_a_pane(program: &[&str]) -> Terminal {
+        let outer = [fixture().to_str().unwrap().to_owned(), "outer".to_owned()];
+        let outer: Vec<&str> = outer.iter().map(String::as_str).collect();
+        Terminal::start(&[&["env", "--default-signal"], UNSHARE, &outer, &["setsid", "--ctty"], program].concat())
     }
 
     fn start(words: &[&str]) -> Terminal {
@@ -398,6 +409,67 @@ fn as_pid_1_a_ctrl_z_is_undone() {
         terminal.keys(CTRL_D);
         poll("foster ends", || terminal.child.try_wait().unwrap().is_some());
         assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+    });
+}
+
+/// No shell watches foster there, and for SIGSTOP the kernel does not ask whether one does.
+#[test]
+fn in_a_pane_a_command_that_somebody_stops_and_continues_goes_on() {
+    each(|foster| {
+        let mut terminal = Terminal::run_in_a_pane(&[foster, "cat"]);
+        terminal.expect_foreground("cat");
+        let own = only_child(terminal.program_pid());
+        let cat = only_child(own);
+        for _ in 0..2 {
+            send(cat, SIGSTOP);
+            terminal.expect("warning: command cat was stopped by SIGSTOP and stays so until somebody sends it SIGCONT");
+            assert_eq!(state(cat), 'T');
+            // foster has tried to stop, and has given the terminal back.
+            terminal.expect_foreground("cat");
+            poll("foster waits", || state(own) == 'S');
+            send(cat, SIGCONT);
+            terminal.line("words");
+            terminal.expect("words");
+        }
+        send(cat, SIGSTOP);
+        terminal.expect("until somebody sends it SIGCONT");
+        send(own, SIGTERM);
+        terminal.expect("foster killed 15");
+    });
+}
+
+#[test]
+fn in_a_pane_a_ctrl_z_is_undone() {
+    each(|foster| {
+        let mut terminal = Terminal::run_in_a_pane(&[foster, "cat"]);
+        terminal.expect_foreground("cat");
+        for _ in 0..2 {
+            terminal.keys(CTRL_Z);
+            terminal.expect("warning: command cat was stopped by SIGTSTP; no shell could continue it, so foster did");
+            terminal.expect_foreground("cat");
+        }
+        terminal.keys(CTRL_C);
+        terminal.expect("foster killed 2");
+    });
+}
+
+/// Somebody's SIGSTOP: the shell gets its prompt, as it does when a job of its own stops.
+#[test]
+fn a_job_that_somebody_stops_is_continued_by_fg() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} cat"));
+        shell.expect_foreground("cat");
+        let cat = only_child(only_child(only_child(shell.program_pid())));
+        send(cat, SIGSTOP);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_C);
+        shell.expect_status(130);
     });
 }
 
