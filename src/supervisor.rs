@@ -37,6 +37,15 @@ pub enum Event {
         /// What stopped it.
         signal: Signal,
     },
+    /// The command, stopped by this signal, was offered the terminal.
+    Offered {
+        /// The command.
+        pid: i32,
+        /// What stopped it.
+        signal: Signal,
+        /// It has the terminal now.
+        taken: bool,
+    },
     /// foster wanted to stop along with what it runs, and the kernel would not let it: nobody is there to continue it.
     NotSuspended,
     /// The leftovers could not be found: not PID 1, and no /proc.
@@ -84,10 +93,19 @@ pub enum Action {
     Continue(i32),
     /// Give the terminal to the command's group, if foster's own group is in its foreground.
     HandTerminal(i32),
+    /// The same for a command that was stopped because it has not got it, and then [`Event::Offered`].
+    OfferTerminal {
+        /// The command.
+        pid: i32,
+        /// What stopped it.
+        signal: Signal,
+    },
     /// Take the terminal back from the command's group, if that has it.
     TakeTerminal(i32),
     /// Stop as what foster runs was stopped.
     SuspendSelf(Signal),
+    /// The same, and with foster its whole process group, if there is a terminal.
+    SuspendGroup(Signal),
     /// Say something.
     Say(Report),
     /// Name those who are still alive.
@@ -294,6 +312,7 @@ pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Ac
         Event::Unreaped { pid } => on_unreaped(state, pid, actions),
         Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
+        Event::Offered { pid, signal, taken } => on_offered(state, pid, signal, taken, actions),
         Event::NotSuspended => on_not_suspended(state, actions),
         Event::LeftoversLost => on_leftovers_lost(state, actions),
         Event::Drained { children_left } => on_drained(state, children_left, now, actions),
@@ -569,9 +588,38 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
         return;
     }
     *standing = Standing::Stopped;
+    let was_forwarded = state.forwarded.contains(signal);
+    // The next one may be the terminal's.
+    state.forwarded = state.forwarded.without(signal);
     if state.stops_when_told {
         return;
     }
+    match signal {
+        Signal::TTIN | Signal::TTOU if !was_forwarded => actions.push(Action::OfferTerminal { pid, signal }),
+        _ => stop_with_command(state, pid, signal, was_forwarded, actions),
+    }
+}
+
+/// It wanted the terminal, and foster's own group may have it: shells hand it to a pipeline once for each member, also after
+/// foster has handed it on; and `fg` is not told to a job that `bg` has continued.
+fn on_offered(state: &mut State, pid: i32, signal: Signal, taken: bool, actions: &mut Vec<Action>) {
+    match &mut state.phase {
+        Phase::Running { pid: command, standing: standing @ Standing::Stopped, .. } if *command == pid => {
+            if taken {
+                *standing = Standing::Up;
+                state.had_terminal = true;
+                actions.push(Action::Continue(pid));
+            } else {
+                stop_with_command(state, pid, signal, false, actions);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// foster stops as its command was stopped, or the command is continued or left alone where that is no use.
+fn stop_with_command(state: &mut State, pid: i32, signal: Signal, was_forwarded: bool, actions: &mut Vec<Action>) {
+    let Phase::Running { standing, .. } = &mut state.phase else { return };
     // Away from a terminal a SIGSTOP is somebody's who will send the command its SIGCONT too, not foster.
     if state.is_pid1 || (signal == Signal::STOP && !state.had_terminal) {
         on_unresumable_stop(state, signal, actions);
@@ -581,10 +629,17 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
-    // SIGSTOP would stop foster also where no shell ever continues it: the kernel's rule for orphaned process groups, which
-    // makes it NotSuspended, leaves out SIGSTOP (signal(7), get_signal in kernel/signal.c).
-    let by = if signal == Signal::STOP { Signal::TSTP } else { signal };
-    actions.push(Action::SuspendSelf(by));
+    actions.push(match signal {
+        // By SIGSTOP foster would stop also where no shell ever continues it: the kernel's rule for orphaned process groups,
+        // which makes it NotSuspended, leaves out SIGSTOP (signal(7), get_signal in kernel/signal.c).
+        Signal::STOP => Action::SuspendSelf(Signal::TSTP),
+        // Whoever sent it to foster meant one process, or has sent it to the others as well.
+        _ if was_forwarded => Action::SuspendSelf(signal),
+        Signal::TSTP if !state.had_terminal => Action::SuspendSelf(signal),
+        // The terminal's own. Without foster it would have hit all of this group: a shell that runs a script and waits for
+        // foster, the rest of a pipeline. The shell with the job control gives its prompt once all of them stand still.
+        _ => Action::SuspendGroup(signal),
+    });
 }
 
 fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
@@ -823,6 +878,7 @@ mod tests {
                 | Action::KillCommand(COMMAND)
                 | Action::Continue(COMMAND)
                 | Action::HandTerminal(COMMAND)
+                | Action::OfferTerminal { pid: COMMAND, .. }
         )
     }
 
@@ -1270,6 +1326,30 @@ mod tests {
         Event::Stopped { pid: COMMAND, signal }
     }
 
+    /// What comes of a stop when the command cannot have the terminal.
+    fn stops(state: &mut State, signal: Signal) -> Vec<Action> {
+        let mut actions = steps(state, &[stopped(signal)]);
+        if actions == [Action::OfferTerminal { pid: COMMAND, signal }] {
+            actions = steps(state, &[Event::Offered { pid: COMMAND, signal, taken: false }]);
+        }
+        actions
+    }
+
+    #[test]
+    fn a_command_that_stops_for_want_of_the_terminal_gets_it_if_foster_s_group_has_it() {
+        for (is_pid1, signal) in [(false, Signal::TTIN), (false, Signal::TTOU), (true, Signal::TTIN)] {
+            let mut state = state(&Config::default(), is_pid1, false);
+            let offer = Action::OfferTerminal { pid: COMMAND, signal };
+            assert_eq!(steps(&mut state, &[stopped(signal)]), [offer]);
+            let taken = Event::Offered { pid: COMMAND, signal, taken: true };
+            assert_eq!(steps(&mut state, &[taken]), [Action::Continue(COMMAND)]);
+            assert!(state.had_terminal);
+            assert_eq!(steps(&mut state, &[taken]), [], "once");
+            steps(&mut state, &[stopped(signal), died(COMMAND, Death::Exited(0))]);
+            assert_eq!(steps(&mut state, &[taken]), [], "of the living");
+        }
+    }
+
     #[test]
     fn as_a_wrapper_foster_stops_with_its_command_and_continues_with_it() {
         for has_terminal in [true, false] {
@@ -1277,16 +1357,34 @@ mod tests {
             for signal in terminals.into_iter().chain(has_terminal.then_some(Signal::STOP)) {
                 let mut state = state(&Config::default(), false, has_terminal);
                 let taken = has_terminal.then_some(Action::TakeTerminal(COMMAND));
-                // A SIGSTOP would hold foster also where nobody continues it.
-                let by = if signal == Signal::STOP { Signal::TSTP } else { signal };
-                let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(by)]).collect();
-                assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+                let suspend = match signal {
+                    // It would hold foster also where nobody continues it.
+                    Signal::STOP => Action::SuspendSelf(Signal::TSTP),
+                    Signal::TSTP if !has_terminal => Action::SuspendSelf(signal),
+                    // The terminal's.
+                    _ => Action::SuspendGroup(signal),
+                };
+                let expected: Vec<_> = taken.into_iter().chain([suspend]).collect();
+                assert_eq!(stops(&mut state, signal), expected);
                 let cont = Event::Signal(delivery(18, OTHER));
                 let resumed = [Action::HandTerminal(COMMAND), Action::Continue(COMMAND)];
                 assert_eq!(steps(&mut state, &[cont]), resumed);
                 let again = steps(&mut state, &[cont]);
                 assert!(matches!(again[..], [Action::Forward { signal: Signal::CONT, .. }]), "{again:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_stop_that_foster_forwarded_is_not_for_its_group_and_the_next_one_is() {
+        for number in [20, 21, 22] {
+            let mut state = state(&Config::default(), false, true);
+            let (sent, signal) = (delivery(number, OTHER), Signal::new(number).expect("a signal"));
+            let told = steps(&mut state, &[Event::Signal(sent), stopped(signal)]);
+            assert_eq!(told.last(), Some(&Action::SuspendSelf(signal)));
+            steps(&mut state, &[Event::Signal(delivery(18, OTHER))]);
+            let next = stops(&mut state, signal);
+            assert_eq!(next.last(), Some(&Action::SuspendGroup(signal)));
         }
     }
 
@@ -1298,7 +1396,7 @@ mod tests {
             let mut state = state(&Config::default(), true, false);
             let mut expected = vec![Action::Say(Report::Stopped { signal, continued })];
             expected.extend(continued.then_some(Action::Continue(COMMAND)));
-            assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+            assert_eq!(stops(&mut state, signal), expected);
         }
     }
 
@@ -1315,7 +1413,7 @@ mod tests {
         let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended]);
         let expected = [
             Action::TakeTerminal(COMMAND),
-            Action::SuspendSelf(Signal::TSTP),
+            Action::SuspendGroup(Signal::TSTP),
             Action::Say(Report::Stopped { signal: Signal::TSTP, continued: true }),
             Action::HandTerminal(COMMAND),
             Action::Continue(COMMAND),
@@ -1432,7 +1530,7 @@ mod tests {
     }
 
     /// What can happen. The second of the two is a deadline before its time: the wait was interrupted.
-    const HAPPENINGS: usize = 15;
+    const HAPPENINGS: usize = 16;
 
     fn happening(which: usize) -> Event {
         match which {
@@ -1450,6 +1548,7 @@ mod tests {
             11 => NONE_LEFT,
             12 => Event::NotSuspended,
             13 => Event::LeftoversLost,
+            14 => stopped(Signal::TTIN),
             _ => Event::Deadline,
         }
     }
@@ -1480,6 +1579,11 @@ mod tests {
             }
             let of_the_dead = actions.len();
             step(&mut self.state, event, self.now, &mut actions);
+            if let Some(Action::OfferTerminal { pid, signal }) = actions.last().copied() {
+                // Sometimes it is to be had.
+                let taken = self.now.as_millis().is_multiple_of(2);
+                step(&mut self.state, Event::Offered { pid, signal, taken }, self.now, &mut actions);
+            }
             let ends = actions.iter().filter(|action| matches!(action, Action::End(_))).count();
             assert!(!self.ended, "nothing happens after the end");
             self.ended = ends > 0;
@@ -1499,9 +1603,10 @@ mod tests {
                     assert_eq!(next, Some(&Action::SignalLeftovers(Signal::CONT)), "who stands still hears nothing");
                 }
             }
-            let suspends = |action: &Action| matches!(action, Action::SuspendSelf(_));
-            let is_suspended = actions.iter().any(suspends);
-            assert!(!is_suspended || !before.is_pid1 || before.stops_when_told, "{event:?} {actions:?}");
+            let suspends_self = actions.iter().any(|action| matches!(action, Action::SuspendSelf(_)));
+            let suspends_group = actions.iter().any(|action| matches!(action, Action::SuspendGroup(_)));
+            assert!(!suspends_self || !before.is_pid1 || before.stops_when_told, "{event:?} {actions:?}");
+            assert!(!suspends_group || !(before.is_pid1 || before.stops_when_told), "{event:?} {actions:?}");
             let leaves = actions.contains(&Action::NameLeftovers(Roll::GivenUp)) || event == Event::LeftoversLost;
             let may_end = event == NONE_LEFT || leaves || before.at_end != AtEnd::StopLeftovers;
             assert!(ends == 0 || may_end, "leftovers at the end: {event:?} {actions:?}");
