@@ -143,6 +143,8 @@ pub struct Summary {
     pub grace_over: bool,
     /// How foster ends.
     pub outcome: Outcome,
+    /// foster's own process group gets this, just before foster dies of it.
+    pub group_signal: Option<Signal>,
 }
 
 /// How many processes foster reaped beside the command.
@@ -747,7 +749,7 @@ mod tests {
 
     fn finished(death: Death, cause: Cause, outcome: Outcome, grace_over: bool) -> Summary {
         let end = CommandEnd { pid: 7, death, ran: Duration::from_secs(3), cause, oom_kills: 0 };
-        Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome }
+        Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome, group_signal: None }
     }
 
     #[test]

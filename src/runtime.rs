@@ -168,6 +168,8 @@ impl<'a> Foster<'a> {
         let code = match self.supervise(first) {
             End::Command(summary) => {
                 self.reporter.finish(summary);
+                // EPERM cannot be, as PID 1 foster dies of no signal.
+                summary.group_signal.map(sys::signal_own_group);
                 end(summary.outcome)
             }
             End::Pause => 0,

@@ -578,7 +578,11 @@ fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
 
 fn summary(state: &State, end: CommandEnd) -> Summary {
     let outcome = state.outcome(end.death);
-    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
+    // The terminal sent it to the command's group alone. Without foster the rest of the job would have got it too: a shell
+    // ends its script only if it got the signal itself and its child died of it.
+    let signal = if let Outcome::Signal(signal @ (Signal::INT | Signal::QUIT)) = outcome { Some(signal) } else { None };
+    let group_signal = signal.filter(|_| end.cause == Cause::Terminal);
+    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome, group_signal }
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -924,6 +928,35 @@ mod tests {
         assert_eq!(end(false, false, Signal::INT), Cause::Incident);
         assert_eq!(end(false, false, Signal::PIPE), Cause::Unasked);
         assert_eq!(end(true, false, Signal::PIPE), Cause::Incident);
+    }
+
+    #[test]
+    fn what_the_terminal_ended_the_command_with_is_for_fosters_group_too_if_foster_dies_of_it() {
+        let plain = Config::default();
+        let by_code = Config { ways: Ways { ends_by_code: true, ..Ways::default() }, ..Config::default() };
+        let mut ok = Config::default();
+        ok.ok_codes.insert(130);
+        let (int, quit) = (killed(Signal::INT), killed(Signal::QUIT));
+        let sent = vec![Event::Signal(delivery(2, OTHER))];
+        for (config, is_pid1, has_terminal, events, death, expected) in [
+            (&plain, false, true, vec![], int, Some(Signal::INT)),
+            (&plain, false, true, vec![], quit, Some(Signal::QUIT)),
+            (&plain, false, true, vec![], killed(Signal::HUP), None),
+            (&plain, false, true, vec![], killed(Signal::TERM), None),
+            (&plain, false, true, vec![], Death::Exited(130), None),
+            (&plain, false, true, sent, int, None),
+            (&plain, false, false, vec![], int, None),
+            (&plain, true, true, vec![], int, None),
+            (&by_code, false, true, vec![], int, None),
+            (&ok, false, true, vec![], int, None),
+        ] {
+            let mut state = state(config, is_pid1, has_terminal);
+            steps(&mut state, &events);
+            steps(&mut state, &[died(COMMAND, death)]);
+            let end = steps(&mut state, &[NONE_LEFT]);
+            let [Action::End(summary)] = end[..] else { panic!("{end:?}") };
+            assert_eq!(summary.group_signal, expected, "{death:?} {is_pid1} {has_terminal} {events:?}");
+        }
     }
 
     fn term() -> Event {

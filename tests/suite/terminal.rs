@@ -13,6 +13,7 @@ use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::harness::{Scratch, binaries, children, fixture, name, namespaces, only_child, poll, send, state};
 
+const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
@@ -421,6 +422,57 @@ fn ctrl_c_ends_a_loop_in_the_shell() {
         shell.expect_foreground("sleep");
         shell.keys(CTRL_C);
         shell.expect_status(130);
+    });
+}
+
+/// The terminal tells the command's group alone, and a shell ends its script only if it has got the signal too.
+#[test]
+fn a_ctrl_c_that_ends_the_command_ends_the_script() {
+    each(|foster| {
+        for (shell, command) in [
+            ("bash", format!("{foster} sleep 1000")),
+            ("sh", format!("{foster} sleep 1000")),
+            ("bash", format!("{foster} {foster} sleep 1000")),
+            ("bash", format!("cat /dev/zero | {foster} sleep 1000")),
+        ] {
+            for (key, status) in [(CTRL_C, 130), (CTRL_BACKSLASH, 131)] {
+                let mut terminal = Terminal::shell();
+                terminal.line(&format!("{shell} -c '{command}; echo af\"\"ter'"));
+                terminal.expect_foreground("sleep");
+                terminal.keys(key);
+                poll("the prompt is back", || terminal.screen().contains(PROMPT));
+                // bash itself goes on after a SIGQUIT.
+                let goes_on = shell == "bash" && key == CTRL_BACKSLASH;
+                assert_eq!(terminal.screen().contains("after"), goes_on, "{command}: {}", terminal.screen());
+                terminal.expect_status(if goes_on { 0 } else { status });
+            }
+        }
+    });
+}
+
+/// As a shell does: one that catches the signal has dealt with it, and one that somebody sends to foster is not for others.
+#[test]
+fn a_script_goes_on_after_a_ctrl_c_that_its_command_dealt_with() {
+    each(|foster| {
+        let scratch = Scratch::new("caught");
+        let text = "trap 'exit 130' INT; echo rea\"\"dy; while :; do sleep 0.05; done\n";
+        let catching = scratch.file("catching", text.as_bytes(), "755");
+        let mut shell = Terminal::shell();
+        shell.line(&format!("bash -c '{foster} bash {}; echo af\"\"ter'", catching.display()));
+        shell.expect("ready");
+        shell.keys(CTRL_C);
+        shell.expect("after");
+        shell.expect_status(0);
+        shell.line(&format!("bash -c '{foster} sleep 1000; echo af\"\"ter'"));
+        shell.expect_foreground("sleep");
+        send(only_child(only_child(only_child(shell.program_pid()))), SIGINT);
+        shell.expect("after");
+        shell.expect_status(0);
+        shell.line(&format!("bash -c '{foster} -e 130 sleep 1000; echo af\"\"ter'"));
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_C);
+        shell.expect("after");
+        shell.expect_status(0);
     });
 }
 
