@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use crate::harness::{Scratch, binaries, children, fixture, name, namespaces, only_child, poll, send, state};
+use crate::harness::{
+    Scratch, binaries, children, fixture, name, namespaces, only_child, plainly, poll, send, skipped, state,
+};
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
@@ -448,6 +450,30 @@ fn a_ctrl_c_that_ends_the_command_ends_the_script() {
             }
         }
     });
+}
+
+/// make removes it, whether it hears of the signal first or of its child's end.
+#[test]
+fn a_ctrl_c_in_a_recipe_leaves_no_half_made_file() {
+    if plainly(Command::new("make").arg("--version")).status.success() {
+        each(|foster| {
+            let scratch = Scratch::new("make");
+            let recipe = format!("out:\n\t@{foster} sh -c 'echo half >out; exec sleep 1000'\n");
+            let makefile = scratch.file("Makefile", recipe.as_bytes(), "644");
+            for _ in 0..5 {
+                let mut shell = Terminal::shell();
+                shell.line(&format!("make -C {}", makefile.parent().unwrap().display()));
+                shell.expect_foreground("sleep");
+                shell.keys(CTRL_C);
+                // make says 2 when its child was faster than its handler, with foster or without.
+                let status = shell.status();
+                assert!(["130", "2"].contains(&status.as_str()), "{status}");
+                assert!(!scratch.path("out").exists());
+            }
+        });
+    } else {
+        skipped("no make, so no recipe is run");
+    }
 }
 
 /// As a shell does: one that catches the signal has dealt with it, and one that somebody sends to foster is not for others.
