@@ -365,7 +365,8 @@ fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
 fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions: &mut Vec<Action>) {
     let Phase::Ended { suspended, .. } = &mut state.phase else { return };
     let stops = match delivery.signal {
-        Signal::TSTP => true,
+        // Away from a terminal no shell would continue foster, and a stop request found it standing still.
+        Signal::TSTP => state.is_pid1 || state.had_terminal || delivery.sender == Sender::Kernel,
         Signal::TTIN | Signal::TTOU => delivery.sender == Sender::Kernel,
         _ => false,
     };
@@ -1150,6 +1151,16 @@ mod tests {
                 let again = steps(&mut state, &[cont, Event::NotSuspended]);
                 assert!(matches!(again[..], [Action::Say(Report::Dropped(_))]), "{again:?}");
             }
+        }
+    }
+
+    #[test]
+    fn away_from_a_terminal_somebodys_sigtstp_for_leftovers_does_not_stop_foster() {
+        for (sender, suspends) in [(OTHER, false), (Sender::Kernel, true)] {
+            let mut state = state(&Config::default(), false, false);
+            steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+            let actions = steps(&mut state, &[Event::Signal(delivery(20, sender))]);
+            assert_eq!(actions.contains(&Action::SuspendSelf(Signal::TSTP)), suspends, "{actions:?}");
         }
     }
 

@@ -6,7 +6,9 @@ use crate::harness::{
 
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
+const SIGTSTP: i32 = 20;
 
 #[test]
 fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
@@ -42,6 +44,13 @@ fn a_stop_request_continues_leftovers_that_were_stopped() {
         let leftover = only_child(run.foster_pid());
         send(leftover, SIGSTOP);
         poll("it stands still", || state(leftover) == 'T');
+        if place == Place::Subreaper {
+            // As PID 1 foster would undo that.
+            send(leftover, SIGCONT);
+            run.expect("patient got 18");
+            run.signal(SIGTSTP);
+            poll("it stands still", || state(leftover) == 'T');
+        }
         run.signal(SIGINT);
         let Finished { end, lines, .. } = run.finish();
         assert_eq!((end, lines.as_slice()), (End::Exited(4), &["patient got 2".to_owned()][..]));
