@@ -61,6 +61,8 @@ pub enum Report {
     LeftoversAsked,
     /// The command ended, and foster stays for what it left (`--wait`).
     LeftoversAwaited,
+    /// What the command left was sent this stop signal, and no shell is there to continue it, so foster did.
+    LeftoversContinued(Signal),
     /// A signal went to what the command left.
     ForwardedToLeftovers {
         /// What arrived.
@@ -142,6 +144,8 @@ pub struct Summary {
     pub grace_over: bool,
     /// How foster ends.
     pub outcome: Outcome,
+    /// foster's own process group gets this, just before foster dies of it.
+    pub group_signal: Option<Signal>,
 }
 
 /// How many processes foster reaped beside the command.
@@ -198,6 +202,7 @@ impl Report {
             Report::ForwardFailed { .. }
             | Report::Degraded { .. }
             | Report::Stopped { .. }
+            | Report::LeftoversContinued(_)
             | Report::OrphansElsewhere
             | Report::LeftoversUnknown(_) => Level::Warn,
             Report::Received(_) => Level::Trace,
@@ -230,6 +235,7 @@ impl Report {
             Report::Stopped { .. } => "command_stopped",
             Report::LeftoversAsked => "leftovers_asked",
             Report::LeftoversAwaited => "leftovers_awaited",
+            Report::LeftoversContinued(_) => "leftovers_continued",
             Report::ForwardedToLeftovers { .. } => "forwarded_to_leftovers",
             Report::LeftoversUnknown(_) => "leftovers_unknown",
             Report::Orphan(_) => "orphan",
@@ -280,6 +286,7 @@ impl Report {
                 object.text("signal", signal);
                 object.plain("continued", continued);
             }
+            Report::LeftoversContinued(signal) => object.text("signal", signal),
             Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
             Report::PauseEnded { delivery, orphans } => {
                 delivery_members(object, *delivery);
@@ -337,6 +344,9 @@ impl Report {
             }
             Report::LeftoversAwaited => {
                 write!(f, "command {command} has ended and left processes behind; waiting for them, as --wait says")
+            }
+            Report::LeftoversContinued(signal) => {
+                write!(f, "what command {command} left behind got {signal}; no shell could continue it, so foster did")
             }
             Report::ForwardedToLeftovers { delivery, signal } => match *signal == delivery.signal {
                 true => write!(f, "{signal} {} forwarded to what command {command} left behind", delivery.sender),
@@ -766,7 +776,7 @@ mod tests {
 
     fn finished(death: Death, cause: Cause, outcome: Outcome, grace_over: bool) -> Summary {
         let end = CommandEnd { pid: 7, death: Some(death), ran: Duration::from_secs(3), cause, oom_kills: 0 };
-        Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome }
+        Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome, group_signal: None }
     }
 
     #[test]
@@ -787,7 +797,8 @@ mod tests {
     fn a_command_that_even_sigkill_did_not_end_is_not_said_to_have_been_killed() {
         let asked = Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_secs(11) };
         let end = CommandEnd { pid: 7, death: None, ran: Duration::from_secs(12), cause: asked, oom_kills: 0 };
-        let summary = Summary { end, reaped: Reaped::default(), grace_over: true, outcome: Outcome::Code(137) };
+        let outcome = Outcome::Code(137);
+        let summary = Summary { end, reaped: Reaped::default(), grace_over: true, outcome, group_signal: None };
         assert_eq!(
             text(Report::Finished(summary)),
             "finished: command /usr/bin/app\\n did not end, 11.000 s after SIGTERM from outside this PID namespace had \

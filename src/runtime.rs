@@ -16,7 +16,7 @@ use crate::report::{self, Orphan, Report, Reporter, Summary};
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Failure, Inherited};
 use crate::supervisor::{Action, Event, Roll, Started, State, Target, step};
-use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped};
+use crate::sys::{self, Disposition, NoNews, Peeked, Pidfd, Reaped, Stopped};
 use crate::terminal::{self, Foreground};
 
 /// PID 1 of its namespace, which the kernel treats apart.
@@ -166,6 +166,8 @@ impl<'a> Foster<'a> {
         let code = match self.supervise(first) {
             End::Command(summary) => {
                 self.reporter.finish(summary);
+                // EPERM cannot be, as PID 1 foster dies of no signal.
+                summary.group_signal.map(sys::signal_own_group);
                 end(summary.outcome)
             }
             End::Pause => 0,
@@ -338,8 +340,20 @@ impl<'a> Foster<'a> {
                     // Only `fg` has brought foster to the foreground; an error means that the terminal is gone.
                     Foreground::own().map(|terminal| terminal.give_to(group));
                 }
+                Action::OfferTerminal { pid, signal } => {
+                    let taken = Foreground::own().is_some_and(|terminal| terminal.give_to(pid).is_ok());
+                    follow_up = Some(Event::Offered { pid, signal, taken });
+                }
                 Action::TakeTerminal(group) => terminal::take_back_from(group),
-                Action::SuspendSelf(signal) => follow_up = self.suspend(signal),
+                Action::SuspendSelf(signal) => {
+                    let not_suspended = self.suspend(signal, Stopped::Alone);
+                    follow_up = follow_up.or(not_suspended);
+                }
+                Action::SuspendGroup(signal) => {
+                    let whom = if terminal::is_there() { Stopped::WithGroup } else { Stopped::Alone };
+                    let not_suspended = self.suspend(signal, whom);
+                    follow_up = follow_up.or(not_suspended);
+                }
                 Action::Say(report) => self.reporter.say(report),
                 Action::NameLeftovers(roll) => self.call_roll(roll),
                 Action::End(summary) => end = Some(End::Command(summary)),
@@ -353,9 +367,9 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Stops foster as its command was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
-    fn suspend(&self, signal: Signal) -> Option<Event> {
-        (!sys::stop_by(signal)).then_some(Event::NotSuspended(signal))
+    /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
+    fn suspend(&self, signal: Signal, whom: Stopped) -> Option<Event> {
+        (!sys::stop_by(signal, whom)).then_some(Event::NotSuspended)
     }
 
     /// As PID 1 everything else in the namespace, which one call reaches whole; otherwise foster's descendants, found

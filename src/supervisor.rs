@@ -37,8 +37,17 @@ pub enum Event {
         /// What stopped it.
         signal: Signal,
     },
-    /// foster wanted to stop as its command did, and the kernel would not let it: nobody is there to continue it.
-    NotSuspended(Signal),
+    /// The command, stopped by this signal, was offered the terminal.
+    Offered {
+        /// The command.
+        pid: i32,
+        /// What stopped it.
+        signal: Signal,
+        /// It has the terminal now.
+        taken: bool,
+    },
+    /// foster wanted to stop along with what it runs, and the kernel would not let it: nobody is there to continue it.
+    NotSuspended,
     /// The leftovers could not be found: not PID 1, and no /proc.
     LeftoversLost,
     /// Every child that had died is reaped.
@@ -84,10 +93,19 @@ pub enum Action {
     Continue(i32),
     /// Give the terminal to the command's group, if foster's own group is in its foreground.
     HandTerminal(i32),
+    /// The same for a command that was stopped because it has not got it, and then [`Event::Offered`].
+    OfferTerminal {
+        /// The command.
+        pid: i32,
+        /// What stopped it.
+        signal: Signal,
+    },
     /// Take the terminal back from the command's group, if that has it.
     TakeTerminal(i32),
-    /// Stop as the command was stopped.
+    /// Stop as what foster runs was stopped.
     SuspendSelf(Signal),
+    /// The same, and with foster its whole process group, if there is a terminal.
+    SuspendGroup(Signal),
     /// Say something.
     Say(Report),
     /// Name those who are still alive.
@@ -153,8 +171,17 @@ pub struct State {
 /// What becomes of the command; there is none with `--pause`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Running { pid: i32, since: Duration, standing: Standing },
-    Ended { end: CommandEnd, leftovers: Leftovers },
+    Running {
+        pid: i32,
+        since: Duration,
+        standing: Standing,
+    },
+    Ended {
+        end: CommandEnd,
+        leftovers: Leftovers,
+        /// They were sent this signal, and foster stopped along with them.
+        suspended: Option<Signal>,
+    },
     Paused,
 }
 
@@ -163,8 +190,8 @@ enum Standing {
     Up,
     /// Stopped, and foster goes on.
     Stopped,
-    /// Stopped, and foster stopped along with it.
-    Suspended,
+    /// Stopped by this signal, and foster stopped along with it.
+    Suspended(Signal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +308,11 @@ impl State {
             Event::Drained { .. } => matches!(self.phase, Phase::Ended { .. }),
             // Without one, something has interrupted the wait.
             Event::Deadline => self.deadline().is_some(),
-            Event::Unreaped { .. } | Event::Stopped { .. } | Event::NotSuspended(_) | Event::LeftoversLost => false,
+            Event::Unreaped { .. }
+            | Event::Stopped { .. }
+            | Event::Offered { .. }
+            | Event::NotSuspended
+            | Event::LeftoversLost => false,
         }
     }
 
@@ -302,7 +333,8 @@ pub fn step(state: &mut State, event: Event, now: Duration, actions: &mut Vec<Ac
         Event::Unreaped { pid } => on_unreaped(state, pid, actions),
         Event::Died { pid, death, oom_kills } => on_death(state, pid, death, oom_kills, now, actions),
         Event::Stopped { pid, signal } => on_stop(state, pid, signal, actions),
-        Event::NotSuspended(signal) => on_not_suspended(state, signal, actions),
+        Event::Offered { pid, signal, taken } => on_offered(state, pid, signal, taken, actions),
+        Event::NotSuspended => on_not_suspended(state, actions),
         Event::LeftoversLost => on_leftovers_lost(state, actions),
         Event::Drained { children_left } => on_drained(state, children_left, now, actions),
         Event::Deadline => on_deadline(state, now, actions),
@@ -337,6 +369,7 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Duration, actions: &mut
     }
     forward(state, delivery, signal, now, actions);
     stop_if_told(state, delivery.signal, actions);
+    stop_with_leftovers(state, delivery, actions);
 }
 
 /// As dumb-init does, whether or not the command stops: whoever sent it sends SIGCONT later, which is forwarded.
@@ -344,6 +377,27 @@ fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Action>) {
     let is_running = matches!(state.phase, Phase::Running { .. });
     if state.stops_when_told && is_running && matches!(signal, Signal::TSTP | Signal::TTIN | Signal::TTOU) {
         actions.push(Action::SuspendSelf(Signal::STOP));
+    }
+}
+
+/// With the command's end foster has got the terminal back, so a Ctrl-Z is for it and for the leftovers that it was
+/// forwarded to. SIGTTIN and SIGTTOU stop only if they are the terminal's: else they are meant for the leftovers, of which
+/// gunicorn changes its number of workers, and a SIGCONT just behind one would take it away again (signal(7)).
+fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions: &mut Vec<Action>) {
+    let Phase::Ended { suspended, .. } = &mut state.phase else { return };
+    let stops = match delivery.signal {
+        // Away from a terminal no shell would continue foster, and a stop request found it standing still.
+        Signal::TSTP => state.is_pid1 || state.had_terminal || delivery.sender == Sender::Kernel,
+        Signal::TTIN | Signal::TTOU => delivery.sender == Sender::Kernel,
+        _ => false,
+    };
+    if !stops {
+        return;
+    }
+    *suspended = Some(delivery.signal);
+    match state.is_pid1 {
+        true => on_not_suspended(state, actions),
+        false => actions.push(Action::SuspendSelf(delivery.signal)),
     }
 }
 
@@ -397,10 +451,14 @@ fn forward(state: &mut State, delivery: Delivery, signal: Signal, now: Duration,
         }
         Phase::Ended { leftovers, .. } => {
             actions.push(Action::ForwardToLeftovers { signal, delivery });
-            if is_stop_request && *leftovers == Leftovers::Awaited {
+            if !is_stop_request {
+                return;
+            }
+            // They may have been stopped since they were asked.
+            actions.push(Action::SignalLeftovers(Signal::CONT));
+            if *leftovers == Leftovers::Awaited {
                 *leftovers = Leftovers::Asked;
                 state.roll_at = Some(now.saturating_add(ROLL_AFTER));
-                actions.push(Action::SignalLeftovers(Signal::CONT));
             }
         }
         // There is nobody to forward to.
@@ -437,7 +495,7 @@ fn on_death(state: &mut State, pid: i32, death: Death, oom_kills: u64, now: Dura
     }
     // A stop request that was held has got what it asked for.
     state.held = None;
-    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen };
+    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen, suspended: None };
 }
 
 fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
@@ -451,7 +509,7 @@ fn count_reaped(state: &mut State, death: Death, was_asked: bool) {
 }
 
 fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
-    let Phase::Ended { end, leftovers } = &mut state.phase else { return };
+    let Phase::Ended { end, leftovers, .. } = &mut state.phase else { return };
     if !children_left || state.at_end != AtEnd::StopLeftovers {
         let end = *end;
         actions.push(Action::End(summary(state, end)));
@@ -519,7 +577,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
-    if let Phase::Ended { end, leftovers: Leftovers::Asked } = state.phase {
+    if let Phase::Ended { end, leftovers: Leftovers::Asked, .. } = state.phase {
         actions.push(Action::End(summary(state, end)));
     }
 }
@@ -546,7 +604,11 @@ fn summary(state: &State, end: CommandEnd) -> Summary {
         Some(death) => state.outcome(death),
         None => Outcome::of(killed, &state.ok_codes, true),
     };
-    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome }
+    // The terminal sent it to the command's group alone. Without foster the rest of the job would have got it too: a shell
+    // ends its script only if it got the signal itself and its child died of it.
+    let signal = if let Outcome::Signal(signal @ (Signal::INT | Signal::QUIT)) = outcome { Some(signal) } else { None };
+    let group_signal = signal.filter(|_| end.cause == Cause::Terminal);
+    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome, group_signal }
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
@@ -556,27 +618,75 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
         return;
     }
     *standing = Standing::Stopped;
+    let was_forwarded = state.forwarded.contains(signal);
+    // The next one may be the terminal's.
+    state.forwarded = state.forwarded.without(signal);
     if state.stops_when_told {
         return;
     }
+    match signal {
+        Signal::TTIN | Signal::TTOU if !was_forwarded => actions.push(Action::OfferTerminal { pid, signal }),
+        _ => stop_with_command(state, pid, signal, was_forwarded, actions),
+    }
+}
+
+/// It wanted the terminal, and foster's own group may have it: shells hand it to a pipeline once for each member, also after
+/// foster has handed it on; and `fg` is not told to a job that `bg` has continued.
+fn on_offered(state: &mut State, pid: i32, signal: Signal, taken: bool, actions: &mut Vec<Action>) {
+    match &mut state.phase {
+        Phase::Running { pid: command, standing: standing @ Standing::Stopped, .. } if *command == pid => {
+            if taken {
+                *standing = Standing::Up;
+                state.had_terminal = true;
+                actions.push(Action::Continue(pid));
+            } else {
+                stop_with_command(state, pid, signal, false, actions);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// foster stops as its command was stopped, or the command is continued or left alone where that is no use.
+fn stop_with_command(state: &mut State, pid: i32, signal: Signal, was_forwarded: bool, actions: &mut Vec<Action>) {
+    let Phase::Running { standing, .. } = &mut state.phase else { return };
     // Away from a terminal a SIGSTOP is somebody's who will send the command its SIGCONT too, not foster.
     if state.is_pid1 || (signal == Signal::STOP && !state.had_terminal) {
         on_unresumable_stop(state, signal, actions);
         return;
     }
-    *standing = Standing::Suspended;
+    *standing = Standing::Suspended(signal);
     if state.had_terminal {
         actions.push(Action::TakeTerminal(pid));
     }
-    actions.push(Action::SuspendSelf(signal));
+    actions.push(match signal {
+        // By SIGSTOP foster would stop also where no shell ever continues it: the kernel's rule for orphaned process groups,
+        // which makes it NotSuspended, leaves out SIGSTOP (signal(7), get_signal in kernel/signal.c).
+        Signal::STOP => Action::SuspendSelf(Signal::TSTP),
+        // Whoever sent it to foster meant one process, or has sent it to the others as well.
+        _ if was_forwarded => Action::SuspendSelf(signal),
+        Signal::TSTP if !state.had_terminal => Action::SuspendSelf(signal),
+        // The terminal's own. Without foster it would have hit all of this group: a shell that runs a script and waits for
+        // foster, the rest of a pipeline. The shell with the job control gives its prompt once all of them stand still.
+        _ => Action::SuspendGroup(signal),
+    });
 }
 
-fn on_not_suspended(state: &mut State, signal: Signal, actions: &mut Vec<Action>) {
-    if let Phase::Running { standing, .. } = &mut state.phase
-        && *standing == Standing::Suspended
-    {
-        *standing = Standing::Stopped;
-        on_unresumable_stop(state, signal, actions);
+fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
+    match &mut state.phase {
+        Phase::Running { standing, .. } => {
+            if let Standing::Suspended(signal) = *standing {
+                *standing = Standing::Stopped;
+                on_unresumable_stop(state, signal, actions);
+            }
+        }
+        Phase::Ended { suspended, .. } => {
+            if let Some(signal) = suspended.take() {
+                actions.push(Action::Say(Report::LeftoversContinued(signal)));
+                actions.push(Action::SignalLeftovers(Signal::CONT));
+            }
+        }
+        Phase::Paused => {}
     }
 }
 
@@ -586,11 +696,12 @@ fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Acti
     let Phase::Running { pid, standing, .. } = &mut state.phase else { return };
     let continued = signal == Signal::TSTP;
     actions.push(Action::Say(Report::Stopped { signal, continued }));
+    // foster may have taken it in order to stop, and whoever continues the command does not hand it over.
+    if state.had_terminal {
+        actions.push(Action::HandTerminal(*pid));
+    }
     if continued {
         *standing = Standing::Up;
-        if state.had_terminal {
-            actions.push(Action::HandTerminal(*pid));
-        }
         actions.push(Action::Continue(*pid));
     }
 }
@@ -598,16 +709,22 @@ fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Acti
 /// foster itself was continued, by a shell's `fg` or `bg`; whether the command's group gets the terminal depends on
 /// which of the two. False when foster had not been suspended.
 fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
-    let Phase::Running { pid, standing, .. } = &mut state.phase else { return false };
-    if *standing != Standing::Suspended {
-        return false;
+    match &mut state.phase {
+        Phase::Running { pid, standing: standing @ Standing::Suspended(_), .. } => {
+            *standing = Standing::Up;
+            // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
+            state.had_terminal = true;
+            actions.push(Action::HandTerminal(*pid));
+            actions.push(Action::Continue(*pid));
+            true
+        }
+        Phase::Ended { suspended: suspended @ Some(_), .. } => {
+            *suspended = None;
+            actions.push(Action::SignalLeftovers(Signal::CONT));
+            true
+        }
+        _ => false,
     }
-    *standing = Standing::Up;
-    // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
-    state.had_terminal = true;
-    actions.push(Action::HandTerminal(*pid));
-    actions.push(Action::Continue(*pid));
-    true
 }
 
 impl State {
@@ -771,7 +888,7 @@ mod tests {
                 Event::Signal(delivery(15, OTHER)),
                 Event::Signal(delivery(18, OTHER)),
                 Event::Stopped { pid: COMMAND, signal: Signal::TSTP },
-                Event::NotSuspended(Signal::TSTP),
+                Event::NotSuspended,
                 Event::Drained { children_left: true },
                 Event::Signal(delivery(15, OTHER)),
             ];
@@ -791,6 +908,7 @@ mod tests {
                 | Action::KillCommand(COMMAND)
                 | Action::Continue(COMMAND)
                 | Action::HandTerminal(COMMAND)
+                | Action::OfferTerminal { pid: COMMAND, .. }
         )
     }
 
@@ -859,6 +977,35 @@ mod tests {
         assert_eq!(end(false, false, Signal::INT), Cause::Incident);
         assert_eq!(end(false, false, Signal::PIPE), Cause::Unasked);
         assert_eq!(end(true, false, Signal::PIPE), Cause::Incident);
+    }
+
+    #[test]
+    fn what_the_terminal_ended_the_command_with_is_for_fosters_group_too_if_foster_dies_of_it() {
+        let plain = Config::default();
+        let by_code = Config { ways: Ways { ends_by_code: true, ..Ways::default() }, ..Config::default() };
+        let mut ok = Config::default();
+        ok.ok_codes.insert(130);
+        let (int, quit) = (killed(Signal::INT), killed(Signal::QUIT));
+        let sent = vec![Event::Signal(delivery(2, OTHER))];
+        for (config, is_pid1, has_terminal, events, death, expected) in [
+            (&plain, false, true, vec![], int, Some(Signal::INT)),
+            (&plain, false, true, vec![], quit, Some(Signal::QUIT)),
+            (&plain, false, true, vec![], killed(Signal::HUP), None),
+            (&plain, false, true, vec![], killed(Signal::TERM), None),
+            (&plain, false, true, vec![], Death::Exited(130), None),
+            (&plain, false, true, sent, int, None),
+            (&plain, false, false, vec![], int, None),
+            (&plain, true, true, vec![], int, None),
+            (&by_code, false, true, vec![], int, None),
+            (&ok, false, true, vec![], int, None),
+        ] {
+            let mut state = state(config, is_pid1, has_terminal);
+            steps(&mut state, &events);
+            steps(&mut state, &[died(COMMAND, death)]);
+            let end = steps(&mut state, &[NONE_LEFT]);
+            let [Action::End(summary)] = end[..] else { panic!("{end:?}") };
+            assert_eq!(summary.group_signal, expected, "{death:?} {is_pid1} {has_terminal} {events:?}");
+        }
     }
 
     fn term() -> Event {
@@ -1029,9 +1176,64 @@ mod tests {
         at_time(&mut state, 3, LEFT);
         assert_eq!(state.deadline(), Some(at(4)));
         let forward = Action::ForwardToLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
-        assert_eq!(at_time(&mut state, 4, term()), [forward]);
+        // One that was stopped since takes no other signal.
+        assert_eq!(at_time(&mut state, 4, term()), [forward, Action::SignalLeftovers(Signal::CONT)]);
         at_time(&mut state, 4, Event::Deadline);
         assert_eq!(state.deadline(), Some(at(5)), "the deadline that was set does not move away");
+    }
+
+    #[test]
+    fn a_ctrl_z_for_leftovers_stops_foster_too_and_what_continues_it_continues_them() {
+        for (wait, kernel_alone) in [(false, true), (true, true), (true, false)] {
+            for number in [20, 21, 22] {
+                let sender = if kernel_alone { Sender::Kernel } else { OTHER };
+                let mut config = Config { wait, ..Config::default() };
+                config.rewrites.add("CONT:0").expect("valid");
+                let mut state = state(&config, false, true);
+                steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+                let delivery = delivery(number, sender);
+                let forward = Action::ForwardToLeftovers { signal: delivery.signal, delivery };
+                let stopped = steps(&mut state, &[Event::Signal(delivery)]);
+                if !kernel_alone && number != 20 {
+                    assert_eq!(stopped, [forward], "it was meant for them, and who catches it must not lose it");
+                    continue;
+                }
+                assert_eq!(stopped, [forward, Action::SuspendSelf(delivery.signal)]);
+                let cont = Event::Signal(self::delivery(18, OTHER));
+                assert_eq!(steps(&mut state, &[cont]), [Action::SignalLeftovers(Signal::CONT)]);
+                let again = steps(&mut state, &[cont, Event::NotSuspended]);
+                assert!(matches!(again[..], [Action::Say(Report::Dropped(_))]), "{again:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn away_from_a_terminal_somebodys_sigtstp_for_leftovers_does_not_stop_foster() {
+        for (sender, suspends) in [(OTHER, false), (Sender::Kernel, true)] {
+            let mut state = state(&Config::default(), false, false);
+            steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+            let actions = steps(&mut state, &[Event::Signal(delivery(20, sender))]);
+            assert_eq!(actions.contains(&Action::SuspendSelf(Signal::TSTP)), suspends, "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn where_foster_cannot_stop_a_ctrl_z_for_leftovers_is_undone() {
+        for is_pid1 in [true, false] {
+            let mut state = state(&Config::default(), is_pid1, true);
+            steps(&mut state, &[died(COMMAND, Death::Exited(4)), LEFT]);
+            let delivery = delivery(20, Sender::Kernel);
+            let forward = Action::ForwardToLeftovers { signal: Signal::TSTP, delivery };
+            let suspend = Action::SuspendSelf(Signal::TSTP);
+            let undone = [Action::Say(Report::LeftoversContinued(Signal::TSTP)), Action::SignalLeftovers(Signal::CONT)];
+            let stopped = steps(&mut state, &[Event::Signal(delivery)]);
+            if is_pid1 {
+                assert_eq!(stopped, [&[forward][..], &undone].concat());
+            } else {
+                assert_eq!(stopped, [forward, suspend]);
+                assert_eq!(steps(&mut state, &[Event::NotSuspended]), undone);
+            }
+        }
     }
 
     #[test]
@@ -1214,11 +1416,35 @@ mod tests {
         assert!(matches!(resumed[..], [Action::Forward { signal: Signal::CONT, .. }]), "{resumed:?}");
         let dropped = steps(&mut state, &[Event::Signal(delivery(21, OTHER))]);
         assert!(matches!(dropped[..], [Action::Say(_), last] if last == suspend), "{dropped:?}");
-        assert_eq!(steps(&mut state, &[Event::NotSuspended(Signal::STOP)]), [], "PID 1 cannot be stopped");
+        assert_eq!(steps(&mut state, &[Event::NotSuspended]), [], "PID 1 cannot be stopped");
     }
 
     fn stopped(signal: Signal) -> Event {
         Event::Stopped { pid: COMMAND, signal }
+    }
+
+    /// What comes of a stop when the command cannot have the terminal.
+    fn stops(state: &mut State, signal: Signal) -> Vec<Action> {
+        let mut actions = steps(state, &[stopped(signal)]);
+        if actions == [Action::OfferTerminal { pid: COMMAND, signal }] {
+            actions = steps(state, &[Event::Offered { pid: COMMAND, signal, taken: false }]);
+        }
+        actions
+    }
+
+    #[test]
+    fn a_command_that_stops_for_want_of_the_terminal_gets_it_if_foster_s_group_has_it() {
+        for (is_pid1, signal) in [(false, Signal::TTIN), (false, Signal::TTOU), (true, Signal::TTIN)] {
+            let mut state = state(&Config::default(), is_pid1, false);
+            let offer = Action::OfferTerminal { pid: COMMAND, signal };
+            assert_eq!(steps(&mut state, &[stopped(signal)]), [offer]);
+            let taken = Event::Offered { pid: COMMAND, signal, taken: true };
+            assert_eq!(steps(&mut state, &[taken]), [Action::Continue(COMMAND)]);
+            assert!(state.had_terminal);
+            assert_eq!(steps(&mut state, &[taken]), [], "once");
+            steps(&mut state, &[stopped(signal), died(COMMAND, Death::Exited(0))]);
+            assert_eq!(steps(&mut state, &[taken]), [], "of the living");
+        }
     }
 
     #[test]
@@ -1228,14 +1454,34 @@ mod tests {
             for signal in terminals.into_iter().chain(has_terminal.then_some(Signal::STOP)) {
                 let mut state = state(&Config::default(), false, has_terminal);
                 let taken = has_terminal.then_some(Action::TakeTerminal(COMMAND));
-                let expected: Vec<_> = taken.into_iter().chain([Action::SuspendSelf(signal)]).collect();
-                assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+                let suspend = match signal {
+                    // It would hold foster also where nobody continues it.
+                    Signal::STOP => Action::SuspendSelf(Signal::TSTP),
+                    Signal::TSTP if !has_terminal => Action::SuspendSelf(signal),
+                    // The terminal's.
+                    _ => Action::SuspendGroup(signal),
+                };
+                let expected: Vec<_> = taken.into_iter().chain([suspend]).collect();
+                assert_eq!(stops(&mut state, signal), expected);
                 let cont = Event::Signal(delivery(18, OTHER));
                 let resumed = [Action::HandTerminal(COMMAND), Action::Continue(COMMAND)];
                 assert_eq!(steps(&mut state, &[cont]), resumed);
                 let again = steps(&mut state, &[cont]);
                 assert!(matches!(again[..], [Action::Forward { signal: Signal::CONT, .. }]), "{again:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_stop_that_foster_forwarded_is_not_for_its_group_and_the_next_one_is() {
+        for number in [20, 21, 22] {
+            let mut state = state(&Config::default(), false, true);
+            let (sent, signal) = (delivery(number, OTHER), Signal::new(number).expect("a signal"));
+            let told = steps(&mut state, &[Event::Signal(sent), stopped(signal)]);
+            assert_eq!(told.last(), Some(&Action::SuspendSelf(signal)));
+            steps(&mut state, &[Event::Signal(delivery(18, OTHER))]);
+            let next = stops(&mut state, signal);
+            assert_eq!(next.last(), Some(&Action::SuspendGroup(signal)));
         }
     }
 
@@ -1247,7 +1493,7 @@ mod tests {
             let mut state = state(&Config::default(), true, false);
             let mut expected = vec![Action::Say(Report::Stopped { signal, continued })];
             expected.extend(continued.then_some(Action::Continue(COMMAND)));
-            assert_eq!(steps(&mut state, &[stopped(signal)]), expected);
+            assert_eq!(stops(&mut state, signal), expected);
         }
     }
 
@@ -1261,15 +1507,30 @@ mod tests {
     #[test]
     fn where_foster_cannot_stop_a_ctrl_z_is_undone_too() {
         let mut state = state(&Config::default(), false, true);
-        let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended(Signal::TSTP)]);
+        let actions = steps(&mut state, &[stopped(Signal::TSTP), Event::NotSuspended]);
         let expected = [
             Action::TakeTerminal(COMMAND),
-            Action::SuspendSelf(Signal::TSTP),
+            Action::SuspendGroup(Signal::TSTP),
             Action::Say(Report::Stopped { signal: Signal::TSTP, continued: true }),
             Action::HandTerminal(COMMAND),
             Action::Continue(COMMAND),
         ];
         assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn where_foster_cannot_stop_a_command_that_somebody_stopped_stays_so_and_has_the_terminal() {
+        let mut state = state(&Config::default(), false, true);
+        let actions = steps(&mut state, &[stopped(Signal::STOP), Event::NotSuspended]);
+        let expected = [
+            Action::TakeTerminal(COMMAND),
+            Action::SuspendSelf(Signal::TSTP),
+            Action::Say(Report::Stopped { signal: Signal::STOP, continued: false }),
+            Action::HandTerminal(COMMAND),
+        ];
+        assert_eq!(actions, expected);
+        let asked = steps(&mut state, &[term()]);
+        assert!(matches!(asked[..], [Action::Forward { .. }, Action::Continue(COMMAND)]), "{asked:?}");
     }
 
     #[test]
@@ -1340,7 +1601,7 @@ mod tests {
         let mut state = state(&config, true, false);
         steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]);
         let asked = steps(&mut state, &[term()]);
-        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }]), "{asked:?}");
+        assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }, _]), "{asked:?}");
     }
 
     /// One way to configure and to start foster.
@@ -1366,7 +1627,7 @@ mod tests {
     }
 
     /// What can happen. The second of the two is a deadline before its time: the wait was interrupted.
-    const HAPPENINGS: usize = 15;
+    const HAPPENINGS: usize = 16;
 
     fn happening(which: usize) -> Event {
         match which {
@@ -1382,8 +1643,9 @@ mod tests {
             9 => stopped(Signal::STOP),
             10 => LEFT,
             11 => NONE_LEFT,
-            12 => Event::NotSuspended(Signal::TSTP),
+            12 => Event::NotSuspended,
             13 => Event::LeftoversLost,
+            14 => stopped(Signal::TTIN),
             _ => Event::Deadline,
         }
     }
@@ -1417,6 +1679,11 @@ mod tests {
                 self.is_the_same_at_any_time(event);
             }
             step(&mut self.state, event, self.now, &mut actions);
+            if let Some(Action::OfferTerminal { pid, signal }) = actions.last().copied() {
+                // Sometimes it is to be had.
+                let taken = self.now.as_millis().is_multiple_of(2);
+                step(&mut self.state, Event::Offered { pid, signal, taken }, self.now, &mut actions);
+            }
             let ends = actions.iter().filter(|action| matches!(action, Action::End(_))).count();
             assert!(!self.ended, "nothing happens after the end");
             self.ended = ends > 0;
@@ -1428,6 +1695,18 @@ mod tests {
                 let names = |action: &Action| names_the_command(*action);
                 assert!(!actions.iter().skip(of_the_dead).any(names), "{event:?} {actions:?}");
             }
+            for (index, action) in actions.iter().enumerate() {
+                if let Action::ForwardToLeftovers { delivery, .. } = action
+                    && delivery.signal.is_stop_request()
+                {
+                    let next = actions.get(index + 1);
+                    assert_eq!(next, Some(&Action::SignalLeftovers(Signal::CONT)), "who stands still hears nothing");
+                }
+            }
+            let suspends_self = actions.iter().any(|action| matches!(action, Action::SuspendSelf(_)));
+            let suspends_group = actions.iter().any(|action| matches!(action, Action::SuspendGroup(_)));
+            assert!(!suspends_self || !before.is_pid1 || before.stops_when_told, "{event:?} {actions:?}");
+            assert!(!suspends_group || !(before.is_pid1 || before.stops_when_told), "{event:?} {actions:?}");
             let leaves = actions.contains(&Action::NameLeftovers(Roll::GivenUp)) || event == Event::LeftoversLost;
             let may_end = event == NONE_LEFT || leaves || before.at_end != AtEnd::StopLeftovers;
             assert!(ends == 0 || may_end, "leftovers at the end: {event:?} {actions:?}");

@@ -208,6 +208,18 @@ pub fn signal_everybody_else(signal: Signal) -> Result<(), Errno> {
     kill(-1, signal)
 }
 
+/// Sends a signal to this process's own group, and so to itself too, as the terminal does with Ctrl-C and Ctrl-Z. Not from
+/// PID 1, whose group may be the container's, or reach out of the namespace.
+///
+/// # Errors
+/// EPERM when this is PID 1, and nothing is sent.
+pub fn signal_own_group(signal: Signal) -> Result<(), Errno> {
+    if pid() == 1 {
+        return Err(Errno::EPERM);
+    }
+    kill(0, signal)
+}
+
 /// A process that can be signalled without its pid being reused meanwhile (pidfd_open(2)).
 pub struct Pidfd(OwnedFd);
 
@@ -742,12 +754,25 @@ pub fn die_by(signal: Signal) {
     set_signal_mask(SignalSet::ALL.without(signal));
 }
 
+/// Who stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// This process.
+    Alone,
+    /// Its process group, as a terminal's Ctrl-Z would have it.
+    WithGroup,
+}
+
 /// Stops this process by a signal, as its default action would; returns when it is continued. True if it was stopped: a
 /// process group that no shell watches is not (the kernel would never have it continued).
-pub fn stop_by(signal: Signal) -> bool {
+pub fn stop_by(signal: Signal, whom: Stopped) -> bool {
     // STOP needs no disposition; whatever goes wrong, foster just goes on.
     let _ = set_disposition(signal, Disposition::Default);
-    let _ = kill(pid(), signal);
+    // One signal that waits behind the mask, be it sent once or twice: this process stops once.
+    let _ = match whom {
+        Stopped::Alone => kill(pid(), signal),
+        Stopped::WithGroup => signal_own_group(signal),
+    };
     let blocked = set_signal_mask(SignalSet::ALL.without(signal));
     set_signal_mask(blocked);
     // What continued it is a SIGCONT, which is blocked and so still pending.

@@ -43,6 +43,11 @@ pub fn take_back_from(group: i32) {
     }
 }
 
+/// Whether there is a controlling terminal.
+pub fn is_there() -> bool {
+    controlling_terminal().is_some()
+}
+
 /// /dev/tty is the controlling terminal whatever descriptors 0 to 2 are, so that `… | foster less` works. Where there is
 /// no /dev/tty, as in a bare chroot, one of those may still be it.
 fn controlling_terminal() -> Option<File> {

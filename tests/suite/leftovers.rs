@@ -1,8 +1,14 @@
 //! Stop the command; then stop what it left behind: asked first, killed when the grace is over, nothing ever left.
 
-use crate::harness::{End, Finished, Foster, Place, Scratch, everywhere, namespaces, runs_as_root};
+use crate::harness::{
+    End, Finished, Foster, Place, Scratch, everywhere, namespaces, only_child, poll, runs_as_root, send, state,
+};
 
+const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+const SIGTSTP: i32 = 20;
 
 #[test]
 fn leftovers_are_asked_and_then_foster_ends_as_the_command_did() {
@@ -25,6 +31,29 @@ fn a_leftover_without_its_main_thread_is_stopped_too() {
         let Finished { end, lines, stderr } = Foster::new(binary, place).fixture(&["leave", "headless"]).finish();
         assert_eq!((end, stderr.as_str()), (End::Exited(4), ""));
         assert_eq!(lines.first().map(String::as_str), Some("headless got 15"));
+    });
+}
+
+/// One that stands still takes no other signal, and would be waited for without end.
+#[test]
+fn a_stop_request_continues_leftovers_that_were_stopped() {
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).options(&["-k", "20s"]).fixture(&["leave", "patient"]);
+        run.expect("patient got 15");
+        run.expect("patient got 18");
+        let leftover = only_child(run.foster_pid());
+        send(leftover, SIGSTOP);
+        poll("it stands still", || state(leftover) == 'T');
+        if place == Place::Subreaper {
+            // As PID 1 foster would undo that.
+            send(leftover, SIGCONT);
+            run.expect("patient got 18");
+            run.signal(SIGTSTP);
+            poll("it stands still", || state(leftover) == 'T');
+        }
+        run.signal(SIGINT);
+        let Finished { end, lines, .. } = run.finish();
+        assert_eq!((end, lines.as_slice()), (End::Exited(4), &["patient got 2".to_owned()][..]));
     });
 }
 

@@ -11,7 +11,15 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::OFlag;
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use crate::harness::{Scratch, binaries, fixture, namespaces, only_child, poll};
+use crate::harness::{
+    Scratch, binaries, children, fixture, name, namespaces, only_child, plainly, poll, send, skipped, state,
+};
+
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+const SIGTSTP: i32 = 20;
 
 pub const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -42,6 +50,13 @@ impl Terminal {
     /// The program is PID 1 and leads the session, as with `docker run -it`.
     pub fn run_as_session_leader(program: &[&str]) -> Terminal {
         Terminal::start(&[&["env", "--default-signal"], UNSHARE, &["setsid", "--ctty"], program].concat())
+    }
+
+    /// The program is not PID 1 and leads the session, as in a pane of tmux, or with `ssh -t`.
+    pub fn run_in_a_pane(program: &[&str]) -> Terminal {
+        let outer = [fixture().to_str().unwrap().to_owned(), "outer".to_owned()];
+        let outer: Vec<&str> = outer.iter().map(String::as_str).collect();
+        Terminal::start(&[&["env", "--default-signal"], UNSHARE, &outer, &["setsid", "--ctty"], program].concat())
     }
 
     fn start(words: &[&str]) -> Terminal {
@@ -82,10 +97,26 @@ impl Terminal {
 
     /// An interactive bash that is not PID 1, as in a login session.
     pub fn shell() -> Terminal {
-        let mut terminal =
-            Terminal::run(&[fixture().to_str().unwrap(), "outer", "bash", "--norc", "--noprofile", "-i"]);
+        Terminal::other_shell("bash --norc --noprofile -i")
+    }
+
+    pub fn other_shell(shell: &str) -> Terminal {
+        let words: Vec<&str> = shell.split(' ').collect();
+        let mut terminal = Terminal::run(&[&[fixture().to_str().unwrap(), "outer"], &words[..]].concat());
         terminal.expect(PROMPT);
         terminal
+    }
+
+    /// What runs under the shell: names and states.
+    fn job(&self) -> Vec<(String, char)> {
+        let mut job = Vec::new();
+        let mut parents = vec![only_child(self.program_pid())];
+        while let Some(parent) = parents.pop() {
+            let below = children(parent);
+            job.extend(below.iter().map(|pid| (name(*pid), state(*pid))));
+            parents.extend(below);
+        }
+        job
     }
 
     pub fn keys(&mut self, keys: &str) {
@@ -164,6 +195,10 @@ impl Drop for Terminal {
     }
 }
 
+fn name_of(program: &str) -> &str {
+    Path::new(program).file_name().unwrap().to_str().unwrap()
+}
+
 /// Runs a test for each binary, which it calls by a path without blanks.
 fn each(test: impl Fn(&str)) {
     if namespaces() {
@@ -204,6 +239,135 @@ fn ctrl_z_and_fg_stop_and_continue_it() {
         shell.expect_foreground("cat");
         shell.keys(CTRL_D);
         shell.expect_status(0);
+    });
+}
+
+/// The terminal would have stopped all of them: the script that waits for foster, and who shares a pipeline with it.
+#[test]
+fn ctrl_z_stops_the_whole_job_and_fg_continues_it() {
+    each(|foster| {
+        for (shells, line) in [
+            (&["bash --norc --noprofile -i", "dash -i"][..], format!("sh -c '{foster} cat; echo af\"\"ter'")),
+            (&["bash --norc --noprofile -i", "dash -i"], format!("{foster} cat | sh -c 'cat; echo af\"\"ter'")),
+            (&["bash --norc --noprofile -i"], format!("yes | {foster} sh -c 'exec 3<&0; exec cat </dev/tty'")),
+            (&["bash --norc --noprofile -i"], format!("sh -c '{foster} {foster} cat; echo af\"\"ter'")),
+            (&["dash -i"], format!("{foster} cat")),
+        ] {
+            for shell in shells {
+                let mut shell = Terminal::other_shell(shell);
+                shell.line(&line);
+                for _ in 0..2 {
+                    // The shell may still give the terminal to the job when foster has given it to cat, which gets it back
+                    // with its next read.
+                    poll("cat runs", || shell.job().iter().any(|(name, state)| name == "cat" && *state == 'S'));
+                    shell.line("words");
+                    shell.expect("words");
+                    shell.expect_foreground("cat");
+                    shell.keys(CTRL_Z);
+                    shell.expect("Stopped");
+                    shell.expect(PROMPT);
+                    poll(&format!("all of {line} stands still"), || shell.job().iter().all(|(_, state)| *state == 'T'));
+                    shell.line("fg");
+                }
+                shell.expect_foreground("cat");
+                shell.keys(CTRL_D);
+                if line.contains("echo") {
+                    shell.expect("after");
+                }
+                shell.expect_status(0);
+            }
+        }
+    });
+}
+
+#[test]
+fn after_ctrl_z_in_a_script_bg_and_kill_find_all_of_the_job() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("sh -c '{foster} sleep 1000; echo after'"));
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("bg");
+        shell.expect(PROMPT);
+        shell.expect_foreground("bash");
+        poll("it goes on", || shell.job().iter().all(|(_, state)| *state == 'S'));
+        // To a job that runs already the shell sends no SIGCONT, so the terminal stays with the job's own group.
+        shell.line("fg");
+        shell.expect_foreground("sh");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        let own = only_child(only_child(only_child(shell.program_pid())));
+        let sleep = only_child(own);
+        shell.line("kill %1");
+        poll("nothing is left", || shell.job().is_empty() && "-Z".contains(state(own)) && state(sleep) == '-');
+    });
+}
+
+/// No SIGCONT says that it has the terminal again, but it wants it.
+#[test]
+fn after_bg_and_fg_the_command_gets_the_terminal_when_it_reads() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        let fifo = Scratch::new("after-bg");
+        let path = fifo.path("fifo");
+        shell.line(&format!("mkfifo {path}; {foster} sh -c 'read _ <{path}; exec cat'", path = path.display()));
+        shell.expect_foreground("sh");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("bg");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground(name_of(foster));
+        std::fs::write(path, "now\n").expect("the command reads it");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_D);
+        shell.expect_status(0);
+    });
+}
+
+/// A reader in the background is stopped by the kernel with all its job.
+#[test]
+fn a_reader_in_a_background_pipeline_stops_all_of_it_until_fg() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} cat | cat &"));
+        shell.expect(PROMPT);
+        poll("all of it is stopped", || {
+            let job = shell.job();
+            job.len() == 3 && job.iter().all(|(_, state)| *state == 'T')
+        });
+        shell.line("fg");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_D);
+        shell.expect_status(0);
+    });
+}
+
+/// SIGTSTP for one process is not for those beside it.
+#[test]
+fn somebodys_sigtstp_for_foster_stops_foster_and_its_command_alone() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("sh -c '{foster} cat; :'"));
+        shell.expect_foreground("cat");
+        let script = only_child(only_child(shell.program_pid()));
+        let own = only_child(script);
+        send(own, SIGTSTP);
+        poll("it stands still", || state(own) == 'T' && state(only_child(own)) == 'T');
+        assert_eq!(state(script), 'S');
+        send(own, SIGCONT);
+        shell.expect_foreground("cat");
+        shell.keys(CTRL_Z);
+        shell.expect("Stopped");
+        assert_eq!(state(script), 'T');
     });
 }
 
@@ -260,6 +424,81 @@ fn ctrl_c_ends_a_loop_in_the_shell() {
         shell.expect_foreground("sleep");
         shell.keys(CTRL_C);
         shell.expect_status(130);
+    });
+}
+
+/// The terminal tells the command's group alone, and a shell ends its script only if it has got the signal too.
+#[test]
+fn a_ctrl_c_that_ends_the_command_ends_the_script() {
+    each(|foster| {
+        for (shell, command) in [
+            ("bash", format!("{foster} sleep 1000")),
+            ("sh", format!("{foster} sleep 1000")),
+            ("bash", format!("{foster} {foster} sleep 1000")),
+            ("bash", format!("cat /dev/zero | {foster} sleep 1000")),
+        ] {
+            for (key, status) in [(CTRL_C, 130), (CTRL_BACKSLASH, 131)] {
+                let mut terminal = Terminal::shell();
+                terminal.line(&format!("{shell} -c '{command}; echo af\"\"ter'"));
+                terminal.expect_foreground("sleep");
+                terminal.keys(key);
+                poll("the prompt is back", || terminal.screen().contains(PROMPT));
+                // bash itself goes on after a SIGQUIT.
+                let goes_on = shell == "bash" && key == CTRL_BACKSLASH;
+                assert_eq!(terminal.screen().contains("after"), goes_on, "{command}: {}", terminal.screen());
+                terminal.expect_status(if goes_on { 0 } else { status });
+            }
+        }
+    });
+}
+
+/// make removes it, whether it hears of the signal first or of its child's end.
+#[test]
+fn a_ctrl_c_in_a_recipe_leaves_no_half_made_file() {
+    if plainly(Command::new("make").arg("--version")).status.success() {
+        each(|foster| {
+            let scratch = Scratch::new("make");
+            let recipe = format!("out:\n\t@{foster} sh -c 'echo half >out; exec sleep 1000'\n");
+            let makefile = scratch.file("Makefile", recipe.as_bytes(), "644");
+            for _ in 0..5 {
+                let mut shell = Terminal::shell();
+                shell.line(&format!("make -C {}", makefile.parent().unwrap().display()));
+                shell.expect_foreground("sleep");
+                shell.keys(CTRL_C);
+                // make says 2 when its child was faster than its handler, with foster or without.
+                let status = shell.status();
+                assert!(["130", "2"].contains(&status.as_str()), "{status}");
+                assert!(!scratch.path("out").exists());
+            }
+        });
+    } else {
+        skipped("no make, so no recipe is run");
+    }
+}
+
+/// As a shell does: one that catches the signal has dealt with it, and one that somebody sends to foster is not for others.
+#[test]
+fn a_script_goes_on_after_a_ctrl_c_that_its_command_dealt_with() {
+    each(|foster| {
+        let scratch = Scratch::new("caught");
+        let text = "trap 'exit 130' INT; echo rea\"\"dy; while :; do sleep 0.05; done\n";
+        let catching = scratch.file("catching", text.as_bytes(), "755");
+        let mut shell = Terminal::shell();
+        shell.line(&format!("bash -c '{foster} bash {}; echo af\"\"ter'", catching.display()));
+        shell.expect("ready");
+        shell.keys(CTRL_C);
+        shell.expect("after");
+        shell.expect_status(0);
+        shell.line(&format!("bash -c '{foster} sleep 1000; echo af\"\"ter'"));
+        shell.expect_foreground("sleep");
+        send(only_child(only_child(only_child(shell.program_pid()))), SIGINT);
+        shell.expect("after");
+        shell.expect_status(0);
+        shell.line(&format!("bash -c '{foster} -e 130 sleep 1000; echo af\"\"ter'"));
+        shell.expect_foreground("sleep");
+        shell.keys(CTRL_C);
+        shell.expect("after");
+        shell.expect_status(0);
     });
 }
 
@@ -401,6 +640,73 @@ fn as_pid_1_a_ctrl_z_is_undone() {
     });
 }
 
+/// No shell watches foster there, and for SIGSTOP the kernel does not ask whether one does.
+#[test]
+fn in_a_pane_a_command_that_somebody_stops_and_continues_goes_on() {
+    each(|foster| {
+        let mut terminal = Terminal::run_in_a_pane(&[foster, "cat"]);
+        terminal.expect_foreground("cat");
+        let own = only_child(terminal.program_pid());
+        let cat = only_child(own);
+        for _ in 0..2 {
+            send(cat, SIGSTOP);
+            terminal.expect("warning: command cat was stopped by SIGSTOP and stays so until somebody sends it SIGCONT");
+            assert_eq!(state(cat), 'T');
+            // foster has tried to stop, and has given the terminal back.
+            terminal.expect_foreground("cat");
+            poll("foster waits", || state(own) == 'S');
+            send(cat, SIGCONT);
+            terminal.line("words");
+            terminal.expect("words");
+        }
+        send(cat, SIGSTOP);
+        terminal.expect("until somebody sends it SIGCONT");
+        send(own, SIGTERM);
+        terminal.expect("foster killed 15");
+    });
+}
+
+#[test]
+fn in_a_pane_a_ctrl_z_is_undone() {
+    each(|foster| {
+        let script = format!("{foster} cat; echo after");
+        for (program, told) in [(&[foster, "cat"][..], "foster exited 0"), (&["sh", "-c", &script], "after")] {
+            let mut terminal = Terminal::run_in_a_pane(program);
+            terminal.expect_foreground("cat");
+            for _ in 0..2 {
+                terminal.keys(CTRL_Z);
+                terminal
+                    .expect("warning: command cat was stopped by SIGTSTP; no shell could continue it, so foster did");
+                terminal.expect_foreground("cat");
+                terminal.line("words");
+                terminal.expect("words");
+            }
+            terminal.keys(CTRL_D);
+            terminal.expect(told);
+        }
+    });
+}
+
+/// Somebody's SIGSTOP: the shell gets its prompt, as it does when a job of its own stops.
+#[test]
+fn a_job_that_somebody_stops_is_continued_by_fg() {
+    each(|foster| {
+        let mut shell = Terminal::shell();
+        shell.line(&format!("{foster} cat"));
+        shell.expect_foreground("cat");
+        let cat = only_child(only_child(only_child(shell.program_pid())));
+        send(cat, SIGSTOP);
+        shell.expect("Stopped");
+        shell.expect(PROMPT);
+        shell.line("fg");
+        shell.expect_foreground("cat");
+        shell.line("words");
+        shell.expect("words");
+        shell.keys(CTRL_C);
+        shell.expect_status(130);
+    });
+}
+
 /// With leftovers that take their time the terminal is foster's own again, so a Ctrl-C reaches it, and then them.
 #[test]
 fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
@@ -409,9 +715,53 @@ fn while_leftovers_take_their_time_ctrl_c_is_a_stop_request() {
         let fixture = fixture();
         shell.line(&format!("{foster} {} leave stubborn", fixture.display()));
         shell.expect("stubborn got 15");
-        shell.expect_foreground(Path::new(foster).file_name().unwrap().to_str().unwrap());
+        shell.expect_foreground(name_of(foster));
         shell.keys(CTRL_C);
         shell.expect("stubborn got 2");
+    });
+}
+
+/// foster has the terminal again then, so a Ctrl-Z is foster's, and what it forwards stops the leftovers.
+#[test]
+fn while_leftovers_are_waited_for_ctrl_z_and_fg_stop_and_continue_all_of_it() {
+    each(|foster| {
+        let fixture = fixture();
+        let name = name_of(foster);
+        for (options, told) in
+            [("", &["patient got 15", "patient got 18"][..]), ("-v --wait", &["waiting for them, as --wait says"])]
+        {
+            let mut shell = Terminal::shell();
+            shell.line(&format!("{foster} {options} {} leave patient", fixture.display()));
+            told.iter().for_each(|line| shell.expect(line));
+            shell.expect_foreground(name);
+            for _ in 0..2 {
+                shell.keys(CTRL_Z);
+                shell.expect("Stopped");
+                shell.expect(PROMPT);
+                shell.line("fg");
+                shell.expect("patient got 18");
+            }
+            shell.expect_foreground(name);
+            shell.keys(CTRL_C);
+            shell.expect("patient got 2");
+            shell.expect_status(4);
+        }
+    });
+}
+
+/// Nobody could ever `fg` it.
+#[test]
+fn as_pid_1_a_ctrl_z_for_leftovers_is_undone() {
+    each(|foster| {
+        let mut terminal = Terminal::run_as_session_leader(&[foster, fixture().to_str().unwrap(), "leave", "patient"]);
+        terminal.expect("patient got 15");
+        terminal.expect("patient got 18");
+        terminal.keys(CTRL_Z);
+        terminal.expect(" left behind got SIGTSTP; no shell could continue it, so foster did");
+        terminal.expect("patient got 18");
+        terminal.keys(CTRL_C);
+        terminal.expect("patient got 2");
+        assert_eq!(terminal.finish(), Some(4));
     });
 }
 
