@@ -110,7 +110,8 @@ impl Terminal {
     /// What runs under the shell: names and states.
     fn job(&self) -> Vec<(String, char)> {
         let mut job = Vec::new();
-        let mut parents = vec![only_child(self.program_pid())];
+        // The first one: orphans of the shell go to its parent.
+        let mut parents: Vec<i32> = children(self.program_pid()).into_iter().take(1).collect();
         while let Some(parent) = parents.pop() {
             let below = children(parent);
             job.extend(below.iter().map(|pid| (name(*pid), state(*pid))));
