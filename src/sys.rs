@@ -765,7 +765,12 @@ pub enum Stopped {
 
 /// Stops this process by a signal, as its default action would; returns when it is continued. True if it was stopped: a
 /// process group that no shell watches is not (the kernel would never have it continued).
+///
+/// Not if it was continued already: a stop signal deletes a SIGCONT that is waiting, and no second one would come.
 pub fn stop_by(signal: Signal, whom: Stopped) -> bool {
+    if is_pending(Signal::CONT) {
+        return true;
+    }
     // STOP needs no disposition; whatever goes wrong, foster just goes on.
     let _ = set_disposition(signal, Disposition::Default);
     // One signal that waits behind the mask, be it sent once or twice: this process stops once.
@@ -776,10 +781,14 @@ pub fn stop_by(signal: Signal, whom: Stopped) -> bool {
     let blocked = set_signal_mask(SignalSet::ALL.without(signal));
     set_signal_mask(blocked);
     // What continued it is a SIGCONT, which is blocked and so still pending.
+    is_pending(Signal::CONT)
+}
+
+fn is_pending(signal: Signal) -> bool {
     let mut pending = SignalSet::default();
     // SAFETY: the pointer is to a 64-bit mask that lives through the call.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending.0, MASK_BYTES) };
-    pending.contains(Signal::CONT)
+    pending.contains(signal)
 }
 
 /// The time since some moment, which nobody can set (CLOCK_MONOTONIC).

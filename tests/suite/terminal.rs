@@ -178,6 +178,26 @@ impl Terminal {
         self.child.wait().unwrap().code()
     }
 
+    /// For a test that has failed: who is in which state, in which group, with which signals pending.
+    fn say_who_runs(&self) {
+        use std::os::fd::AsFd;
+        let foreground = nix::unistd::tcgetpgrp(self.keyboard.as_fd());
+        eprintln!(
+            "foreground group {foreground:?}; screen: {:?}",
+            String::from_utf8_lossy(&self.screen.lock().unwrap())
+        );
+        let mut pids = vec![self.child.id() as i32];
+        while let Some(pid) = pids.pop() {
+            pids.extend(children(pid));
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let pending = status.lines().find(|line| line.starts_with("ShdPnd"));
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let stat = stat.split(' ').take(8).collect::<Vec<_>>().join(" ");
+            eprintln!("{stat} {pending:?} {:?}", String::from_utf8_lossy(&command));
+        }
+    }
+
     /// Waits until the foreground group's leader is a process of this name.
     pub fn expect_foreground(&self, name: &str) {
         use std::os::fd::AsFd;
@@ -191,6 +211,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.say_who_runs();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -247,20 +270,27 @@ fn ctrl_z_and_fg_stop_and_continue_it() {
 #[test]
 fn ctrl_z_stops_the_whole_job_and_fg_continues_it() {
     each(|foster| {
-        for (shells, line) in [
-            (&["bash --norc --noprofile -i", "dash -i"][..], format!("sh -c '{foster} cat; echo af\"\"ter'")),
-            (&["bash --norc --noprofile -i", "dash -i"], format!("{foster} cat | sh -c 'cat; echo af\"\"ter'")),
-            (&["bash --norc --noprofile -i"], format!("yes | {foster} sh -c 'exec 3<&0; exec cat </dev/tty'")),
-            (&["bash --norc --noprofile -i"], format!("sh -c '{foster} {foster} cat; echo af\"\"ter'")),
-            (&["dash -i"], format!("{foster} cat")),
+        let (bash, both) = (&["bash --norc --noprofile -i"][..], &["bash --norc --noprofile -i", "dash -i"][..]);
+        for (shells, line, others) in [
+            (both, format!("{foster} cat"), &[][..]),
+            (both, format!("sh -c '{foster} cat; echo af\"\"ter'"), &["sh"]),
+            (both, format!("{foster} cat | sh -c 'cat; echo af\"\"ter'"), &["cat", "sh"]),
+            (both, format!("yes | {foster} sh -c 'exec 3<&0; exec cat </dev/tty'"), &["yes"]),
+            (bash, format!("sh -c '{foster} {foster} cat; echo af\"\"ter'"), &[name_of(foster), "sh"]),
         ] {
+            let mut job = [others, &["cat", name_of(foster)]].concat();
+            job.sort_unstable();
             for shell in shells {
                 let mut shell = Terminal::other_shell(shell);
                 shell.line(&line);
                 for _ in 0..2 {
-                    // The shell may still give the terminal to the job when foster has given it to cat, which gets it back
-                    // with its next read.
-                    poll("cat runs", || shell.job().iter().any(|(name, state)| name == "cat" && *state == 'S'));
+                    // Each gives the terminal to the job before it is what it is to be, also when foster has given it to
+                    // cat, which then gets it back with its next read; and no stop signal reaches it before.
+                    poll("all of it runs", || {
+                        let mut names: Vec<_> = shell.job().into_iter().map(|(name, _)| name).collect();
+                        names.sort_unstable();
+                        names == job
+                    });
                     shell.line("words");
                     shell.expect("words");
                     shell.expect_foreground("cat");
@@ -303,7 +333,11 @@ fn after_ctrl_z_in_a_script_bg_and_kill_find_all_of_the_job() {
         let own = only_child(only_child(only_child(shell.program_pid())));
         let sleep = only_child(own);
         shell.line("kill %1");
-        poll("nothing is left", || shell.job().is_empty() && "-Z".contains(state(own)) && state(sleep) == '-');
+        // bash does not always wait at once for what ends while it takes it for stopped.
+        let is_gone = |state: char| "-Z".contains(state);
+        poll("nothing is left", || {
+            shell.job().iter().all(|(_, state)| is_gone(*state)) && is_gone(state(own)) && is_gone(state(sleep))
+        });
     });
 }
 
@@ -363,7 +397,7 @@ fn somebodys_sigtstp_for_foster_stops_foster_and_its_command_alone() {
         let own = only_child(script);
         send(own, SIGTSTP);
         poll("it stands still", || state(own) == 'T' && state(only_child(own)) == 'T');
-        assert_eq!(state(script), 'S');
+        assert_ne!(state(script), 'T');
         send(own, SIGCONT);
         shell.expect_foreground("cat");
         shell.keys(CTRL_Z);
