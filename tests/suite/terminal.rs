@@ -471,7 +471,7 @@ fn a_ctrl_c_that_ends_the_command_ends_the_script() {
             ("sh", format!("{foster} sleep 1000")),
             ("bash", format!("{foster} {foster} sleep 1000")),
             // One that wrote could die of SIGPIPE before, and be the last that bash hears of.
-            ("bash", format!("tail -f /dev/null | {foster} sleep 1000")),
+            ("bash", format!("sleep 1000 | {foster} sleep 1000")),
         ] {
             for (key, status) in [(CTRL_C, 130), (CTRL_BACKSLASH, 131)] {
                 let mut terminal = Terminal::shell();
