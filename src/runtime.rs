@@ -126,6 +126,7 @@ struct Foster<'a> {
     /// That a forward was not permitted has been said.
     warned: bool,
     oom: OomWatch,
+    reaping: Reaping,
     /// /proc is that of this PID namespace, so what it says of a pid is true; looked at only once somebody is to be named.
     can_name: OnceCell<bool>,
 }
@@ -159,7 +160,17 @@ enum End {
 impl<'a> Foster<'a> {
     fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
-        Foster { state, is_pid1, reporter, clock, actions, warned: false, oom, can_name: OnceCell::new() }
+        Foster {
+            state,
+            is_pid1,
+            reporter,
+            clock,
+            actions,
+            warned: false,
+            oom,
+            reaping: Reaping::STARTS,
+            can_name: OnceCell::new(),
+        }
     }
 
     fn run(mut self, first: Option<Delivery>) -> ! {
@@ -176,74 +187,64 @@ impl<'a> Foster<'a> {
         sys::exit(code)
     }
 
-    /// Reaps until nothing is left at every wake-up, and sleeps in one call in between. Also before the first sleep:
-    /// children of the program that foster replaced by exec may have died long before.
+    /// Takes one thing after the other that happens, and does what the policy says to it.
     fn supervise(&mut self, first: Option<Delivery>) -> End {
-        if let Some(delivery) = first
-            && let Some(end) = self.handle(Event::Signal(delivery))
-        {
-            return end;
-        }
+        let mut next = first.map(Event::Signal);
         loop {
-            let left = match self.reap() {
-                Some(no_news) => {
-                    self.oom.settle();
-                    if let Some(end) = self.handle(Event::Drained { children_left: no_news.children_left }) {
-                        return end;
-                    }
-                    // What was done meanwhile may have taken long.
-                    self.clock.goes_on();
-                    self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()))
-                }
-                None => Some(Duration::ZERO),
+            let event = match next.take() {
+                Some(event) => event,
+                None => self.next_event(),
             };
-            let taken = sys::wait_for_signal(left);
-            self.clock.goes_on();
-            let end = match taken {
-                Some(delivery) => {
-                    let delivery = self.with_sender_named(delivery);
-                    // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
-                    if delivery.sender != Sender::Myself {
-                        self.reporter.say(Report::Received(delivery));
-                    }
-                    self.handle(Event::Signal(delivery))
-                }
-                None => self.handle(Event::Deadline),
-            };
-            if let Some(end) = end {
-                return end;
+            let (follow_up, end) = self.handle(event);
+            match (follow_up, end) {
+                (None, Some(end)) => return end,
+                (follow_up, _) => next = follow_up,
             }
         }
     }
 
-    /// Takes the news of the children until there is none; `None`: there is more after all that time, and it is time to see
-    /// to signals and deadlines. Those that die faster than they are reaped could otherwise keep a stop request waiting
-    /// for ever.
-    ///
-    /// Not after so many deaths, be it thousands: what is due then may be a walk over /proc, in which a fork bomb leaves more
-    /// zombies than that, and the process table would fill up.
-    fn reap(&mut self) -> Option<NoNews> {
-        let mut since = None;
-        loop {
-            for _ in 0..BURST {
-                match self.news() {
-                    Ok(event) => drop(self.handle(event)),
-                    Err(no_news) => return Some(no_news),
+    /// Reaps until nothing is left at every wake-up, and sleeps in one call in between. Also before the first sleep:
+    /// children of the program that foster replaced by exec may have died long before.
+    fn next_event(&mut self) -> Event {
+        if self.reaping.is_on(&mut self.clock) {
+            return match self.news() {
+                Ok(event) => event,
+                Err(no_news) => {
+                    self.reaping = Reaping::Done;
+                    self.oom.settle();
+                    Event::Drained { children_left: no_news.children_left }
                 }
-            }
-            self.clock.goes_on();
-            let now = self.clock.now();
-            if now.saturating_sub(*since.get_or_insert(now)) >= LOOK_UP_AFTER {
-                return None;
-            }
+            };
         }
+        // What was done since the last wake-up may have taken long.
+        self.clock.goes_on();
+        let left = match self.reaping {
+            Reaping::Done => self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now())),
+            Reaping::On { .. } => Some(Duration::ZERO),
+        };
+        let taken = sys::wait_for_signal(left);
+        self.clock.goes_on();
+        self.reaping = Reaping::STARTS;
+        let Some(delivery) = taken else { return Event::Deadline };
+        let delivery = self.with_sender_named(delivery);
+        // To say that a SIGPIPE of foster's own came would cause the next one, for ever.
+        if delivery.sender != Sender::Myself {
+            self.reporter.say(Report::Received(delivery));
+        }
+        Event::Signal(delivery)
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
     fn news(&mut self) -> Result<Event, NoNews> {
         loop {
-            let looks_first = self.reporter.describes_orphans() || self.state.asks_group();
-            let reaped = if looks_first { self.reap_looked_at()? } else { sys::reap_any()? };
+            if self.state.asks_group()
+                && let Some(Peeked { pid, died: true }) = sys::peek_any()?
+                && self.state.is_command(pid)
+            {
+                // Before it is reaped, since its group's number may be another's afterwards.
+                return Ok(Event::Unreaped { pid });
+            }
+            let reaped = if self.reporter.describes_orphans() { self.reap_looked_at()? } else { sys::reap_any()? };
             match Change::from_status(reaped.status) {
                 Some(Change::Died(death)) => {
                     let oom_kills = self.oom_kills_of_command(reaped.pid, death);
@@ -255,18 +256,11 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it, and its group's number may
-    /// be another's.
+    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
     fn reap_looked_at(&mut self) -> Result<Reaped, NoNews> {
         loop {
-            let peeked = sys::peek_any()?;
-            if let Some(Peeked { pid, died: true }) = peeked
-                && self.state.asks_group()
-            {
-                self.handle(Event::Unreaped { pid });
-            }
-            let pid = peeked.map(|peeked| peeked.pid);
-            let stat = pid.filter(|_| self.reporter.describes_orphans() && self.can_name()).and_then(proc::stat);
+            let pid = sys::peek_any()?.map(|peeked| peeked.pid);
+            let stat = pid.filter(|_| self.can_name()).and_then(proc::stat);
             let (reaped, usage) = match sys::reap_with_usage(pid) {
                 Ok(reaped) => reaped,
                 // No news any more: it had stopped and was continued meanwhile. Look again.
@@ -314,7 +308,8 @@ impl<'a> Foster<'a> {
         delivery
     }
 
-    fn handle(&mut self, event: Event) -> Option<End> {
+    /// Does what the policy says to an event; what follows from that is the next event, before any other.
+    fn handle(&mut self, event: Event) -> (Option<Event>, Option<End>) {
         let mut actions = std::mem::take(&mut self.actions);
         let now = if self.state.minds_the_time(&event) { self.clock.now() } else { Duration::ZERO };
         step(&mut self.state, event, now, &mut actions);
@@ -361,10 +356,7 @@ impl<'a> Foster<'a> {
             }
         }
         self.actions = actions;
-        match follow_up {
-            Some(event) => self.handle(event),
-            None => end,
-        }
+        (follow_up, end)
     }
 
     /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
@@ -480,8 +472,41 @@ impl OomWatch {
     }
 }
 
+/// How far foster is with the news of its children, which it takes until there is none.
+enum Reaping {
+    /// There may be more.
+    On {
+        /// How many were taken.
+        taken: u32,
+        /// When the clock was first read for that.
+        since: Option<Duration>,
+    },
+    Done,
+}
+
+impl Reaping {
+    const STARTS: Reaping = Reaping::On { taken: 0, since: None };
+
+    /// Whether to take some more. Not when there still is more after all that time, and it is time to see to signals and
+    /// deadlines: those that die faster than they are reaped could otherwise keep a stop request waiting for ever.
+    ///
+    /// Not after so many deaths, be it thousands: what is due then may be a walk over /proc, in which a fork bomb leaves more
+    /// zombies than that, and the process table would fill up.
+    fn is_on(&mut self, clock: &mut Clock) -> bool {
+        let Reaping::On { taken, since } = self else { return false };
+        *taken = taken.wrapping_add(1);
+        if !taken.is_multiple_of(BURST) {
+            return true;
+        }
+        clock.goes_on();
+        let now = clock.now();
+        now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
+    }
+}
+
 /// How long foster reaps without looking up. Several hundred thousand deaths, or ten thousand that are described.
 const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
+/// The clock is not read for each of them.
 const BURST: u32 = 1024;
 
 /// How often /proc is read for one signal at most, should new descendants turn up. No more, because nothing is reaped

@@ -191,18 +191,32 @@ struct Times {
     stop: Vec<Option<f64>>,
 }
 
+/// Another order, the same ones in each run.
+fn shuffle(order: &mut [usize], random: &mut u64) {
+    for i in (1..order.len()).rev() {
+        // Knuth's MMIX generator; its high bits are the better ones.
+        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(i, (*random >> 33) as usize % (i + 1));
+    }
+}
+
 /// Start and stop are over bare: what the same command takes without an init, in the same round.
 fn times(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Times {
     let bare = Subject { name: "bare".to_owned(), words: Vec::new(), is_peer: false };
     let count = subjects.len();
     let (mut start, mut latency, mut stop) =
         (vec![Vec::new(); count], vec![Vec::new(); count], vec![Vec::new(); count]);
-    for round in 0..rounds {
-        let Some(without) = measure::life(bench, &bare) else { continue };
-        for i in 0..count {
-            // Each comes first, last and in between: what one leaves in the caches meets another each time.
-            let which = (i + round) % count;
-            let Some(life) = measure::life(bench, subjects[which]) else { continue };
+    let mut order: Vec<usize> = (0..=count).collect();
+    let mut random = 1;
+    for _ in 0..rounds {
+        // Each comes behind any other: what one leaves in the caches, and for the kernel to clear away, meets another each time.
+        shuffle(&mut order, &mut random);
+        let life = |which: usize| measure::life(bench, subjects.get(which).copied().unwrap_or(&bare));
+        let mut lives: Vec<_> = order.iter().map(|which| (*which, life(*which))).collect();
+        lives.sort_by_key(|(which, _)| *which);
+        let Some((_, Some(without))) = lives.pop() else { continue };
+        for (which, life) in lives {
+            let Some(life) = life else { continue };
             start[which].push(life.start - without.start);
             stop[which].push(life.stop - without.stop);
             latency[which].extend(life.latencies);
