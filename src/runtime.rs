@@ -237,14 +237,20 @@ impl<'a> Foster<'a> {
     /// One child's news. At the default level that is one system call and nothing else.
     fn news(&mut self) -> Result<Event, NoNews> {
         loop {
-            if self.state.asks_group()
-                && let Some(Peeked { pid, died: true }) = sys::peek_any()?
-                && self.state.is_command(pid)
-            {
-                // Before it is reaped, since its group's number may be another's afterwards.
-                return Ok(Event::Unreaped { pid });
-            }
-            let reaped = if self.reporter.describes_orphans() { self.reap_looked_at()? } else { sys::reap_any()? };
+            let reaped = if self.reporter.describes_orphans() || self.state.asks_group() {
+                let peeked = sys::peek_any()?;
+                if let Some(Peeked { pid, died: true }) = peeked
+                    && self.state.asks_group()
+                    && self.state.is_command(pid)
+                {
+                    // Before it is reaped, since its group's number may be another's afterwards.
+                    return Ok(Event::Unreaped { pid });
+                }
+                let Some(reaped) = self.reap_looked_at(peeked.map(|peeked| peeked.pid))? else { continue };
+                reaped
+            } else {
+                sys::reap_any()?
+            };
             match Change::from_status(reaped.status) {
                 Some(Change::Died(death)) => {
                     let oom_kills = self.oom_kills_of_command(reaped.pid, death);
@@ -256,32 +262,29 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it.
-    fn reap_looked_at(&mut self) -> Result<Reaped, NoNews> {
-        loop {
-            let pid = sys::peek_any()?.map(|peeked| peeked.pid);
-            let stat = pid.filter(|_| self.can_name()).and_then(proc::stat);
-            let (reaped, usage) = match sys::reap_with_usage(pid) {
-                Ok(reaped) => reaped,
-                // No news any more: it had stopped and was continued meanwhile. Look again.
-                Err(_) if pid.is_some() => continue,
-                Err(no_news) => return Err(no_news),
-            };
-            if let Some(Change::Died(death)) = Change::from_status(reaped.status)
-                && !self.state.is_command(reaped.pid)
-            {
-                self.reporter.say(Report::Orphan(Orphan {
-                    pid: reaped.pid,
-                    death,
-                    name: stat.map(|stat| stat.name),
-                    age: stat.map(|stat| proc::age(stat.start_ticks)),
-                    cpu: usage.cpu,
-                    max_rss_kib: usage.max_rss_kib,
-                    oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { 0 },
-                }));
-            }
-            return Ok(reaped);
+    /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it. `None`: there is no news of
+    /// it any more, since it had stopped and was continued meanwhile.
+    fn reap_looked_at(&mut self, pid: Option<i32>) -> Result<Option<Reaped>, NoNews> {
+        let stat = pid.filter(|_| self.reporter.describes_orphans() && self.can_name()).and_then(proc::stat);
+        let (reaped, usage) = match sys::reap_with_usage(pid) {
+            Ok(reaped) => reaped,
+            Err(_) if pid.is_some() => return Ok(None),
+            Err(no_news) => return Err(no_news),
+        };
+        if let Some(Change::Died(death)) = Change::from_status(reaped.status)
+            && !self.state.is_command(reaped.pid)
+        {
+            self.reporter.say(Report::Orphan(Orphan {
+                pid: reaped.pid,
+                death,
+                name: stat.map(|stat| stat.name),
+                age: stat.map(|stat| proc::age(stat.start_ticks)),
+                cpu: usage.cpu,
+                max_rss_kib: usage.max_rss_kib,
+                oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { 0 },
+            }));
         }
+        Ok(Some(reaped))
     }
 
     /// Also for a shell that says 137 for what it ran. Not for an end that was asked for, which is not to wait for this.
