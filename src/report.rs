@@ -357,7 +357,11 @@ impl Report {
                 ),
             },
             Report::LeftoversUnknown(errno) => {
-                write!(f, "what command {command} left behind cannot be found and stays alive: /proc: {}", errno.desc())
+                let why = match errno {
+                    nix::Error::ESRCH => "it is another PID namespace's",
+                    other => other.desc(),
+                };
+                write!(f, "what command {command} left behind cannot be found and stays alive: /proc: {why}")
             }
             Report::Orphan(orphan) => write!(f, "{orphan}"),
             Report::CommandEnded(end) => {
