@@ -191,12 +191,8 @@ impl<'a> Foster<'a> {
     fn supervise(&mut self, first: Option<Delivery>) -> End {
         let mut next = first.map(Event::Signal);
         loop {
-            let event = match next.take() {
-                Some(event) => event,
-                None => self.next_event(),
-            };
-            let (follow_up, end) = self.handle(event);
-            match (follow_up, end) {
+            let event = next.take().unwrap_or_else(|| self.next_event());
+            match self.handle(event) {
                 (None, Some(end)) => return end,
                 (follow_up, _) => next = follow_up,
             }

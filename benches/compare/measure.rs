@@ -88,9 +88,7 @@ pub fn start_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
 
 /// User instructions of an init from SIGTERM to its end.
 pub fn stop_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
-    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
-    running.stamp()?;
-    assert!(is_asleep(&running));
+    let running = asleep(bench, subject)?;
     let init = Tracee::seize(running.pid);
     init.interrupt();
     running.signal(libc::SIGTERM);
@@ -99,15 +97,16 @@ pub fn stop_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
 
 /// System calls of an init from SIGTERM to its end.
 pub fn stop_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
-    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
-    running.stamp()?;
-    assert!(is_asleep(&running));
+    let running = asleep(bench, subject)?;
     Some(tracer::system_calls_until_asleep(running.pid, || running.signal(libc::SIGTERM)) as f64)
 }
 
-/// Waits until an init has seen to its start.
-fn is_asleep(running: &Running) -> bool {
-    poll(|| tracer::state(running.pid) == 'S')
+/// An init that has seen to its start.
+fn asleep(bench: &Bench, subject: &Subject) -> Option<Running> {
+    let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
+    running.stamp()?;
+    assert!(poll(|| tracer::state(running.pid) == 'S'), "{} does not sleep", subject.name);
+    Some(running)
 }
 
 /// Counts instructions, one step each, until the init has a child or until its end: perf(1) has no counters in most virtual

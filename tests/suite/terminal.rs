@@ -198,6 +198,14 @@ impl Terminal {
         }
     }
 
+    /// Types words for cat, which has the terminal, and then its end.
+    fn cat_answers_and_ends(&mut self) {
+        self.line("words");
+        self.expect("words");
+        self.keys(CTRL_D);
+        self.expect_status(0);
+    }
+
     /// Waits until the foreground group's leader is a process of this name.
     pub fn expect_foreground(&self, name: &str) {
         use std::os::fd::AsFd;
@@ -359,10 +367,7 @@ fn after_bg_and_fg_the_command_gets_the_terminal_when_it_reads() {
         shell.expect_foreground(name_of(foster));
         std::fs::write(path, "now\n").expect("the command reads it");
         shell.expect_foreground("cat");
-        shell.line("words");
-        shell.expect("words");
-        shell.keys(CTRL_D);
-        shell.expect_status(0);
+        shell.cat_answers_and_ends();
     });
 }
 
@@ -379,10 +384,7 @@ fn a_reader_in_a_background_pipeline_stops_all_of_it_until_fg() {
         });
         shell.line("fg");
         shell.expect_foreground("cat");
-        shell.line("words");
-        shell.expect("words");
-        shell.keys(CTRL_D);
-        shell.expect_status(0);
+        shell.cat_answers_and_ends();
     });
 }
 
@@ -444,10 +446,7 @@ fn a_start_in_the_background_does_not_take_the_terminal() {
         shell.expect_foreground("bash");
         shell.line("fg");
         shell.expect_foreground("cat");
-        shell.line("words");
-        shell.expect("words");
-        shell.keys(CTRL_D);
-        shell.expect_status(0);
+        shell.cat_answers_and_ends();
     });
 }
 
