@@ -47,7 +47,7 @@ smallest:
 	rustup toolchain install nightly --profile minimal --component rust-src --target $(MUSL) 2>/dev/null
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=z RUSTFLAGS="-Ctarget-feature=+crt-static -Crelocation-model=static -Zunstable-options \
 	    -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none -Cforce-unwind-tables=no \
-	    -Clink-arg=-Wl,--build-id=none,-z,noseparate-code" cargo +nightly build --release --target $(MUSL) \
+	    -Clink-arg=-Wl,--build-id=none" cargo +nightly build --release --target $(MUSL) \
 	    --target-dir target/smallest -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(SMALLEST) cargo test --test suite -- command_line forwarding leftovers reaping spawning telling terminal

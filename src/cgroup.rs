@@ -53,6 +53,7 @@ impl Controller {
         has_caller(&directory).then(|| Controller { version, mount: directory.clone(), directory })
     }
 
+    #[cold]
     fn from_mounts(proc_self: &Path, name: &str) -> Option<Controller> {
         let cgroups = read(&proc_self.join("cgroup"))?;
         let mountinfo = read(&proc_self.join("mountinfo"))?;

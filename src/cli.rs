@@ -384,6 +384,7 @@ pub fn parse<'a>(
 }
 
 /// What is about a command has no meaning without one. Most of that is harmless, but somebody may rely on these.
+#[cold]
 fn check_pause(config: &Config) -> Result<(), String> {
     if let Some(word) = config.command.first() {
         return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
@@ -395,6 +396,7 @@ fn check_pause(config: &Config) -> Result<(), String> {
 }
 
 /// What an option prints, if that is all that it does.
+#[cold]
 fn printed(id: Id, persona: Option<&Persona>) -> Option<String> {
     match id {
         Id::Help => Some(persona.map_or_else(help, persona_help)),
@@ -452,6 +454,7 @@ fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
 }
 
+#[cold]
 fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
     let bad = || {
         format!(
@@ -543,6 +546,7 @@ impl<'a> CommandLine<'a> {
         }
     }
 
+    #[cold]
     fn read_option(
         &mut self,
         parser: &mut lexopt::Parser,
@@ -632,6 +636,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// One option. The error says what is wrong with the value, without the option's name.
+    #[cold]
     fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
         self.given.0.push((opt.id, true));
         let config = &mut self.config;
@@ -683,6 +688,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// What the peer's variables ask for, where no option of its and no FOSTER_ variable has said otherwise; and its ways.
+    #[cold]
     fn take_on(&mut self, persona: &Persona, environment: &[&CStr]) {
         let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
         for (name, value) in environment.iter().filter_map(|entry| name_and_value(entry.to_bytes())) {
@@ -702,6 +708,7 @@ impl<'a> CommandLine<'a> {
     }
 
     /// One variable of the environment.
+    #[cold]
     fn apply_variable(&mut self, opt: &Opt, value: &[u8]) -> Result<(), String> {
         let shown = OneLine(value);
         match opt.env {

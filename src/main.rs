@@ -71,6 +71,7 @@ fn run(startup: &Startup, mask: SignalSet) -> u8 {
     }
 }
 
+#[cold]
 fn probe(limits: Limits, log: &LogConfig) -> u8 {
     match check::look() {
         Ok(seen) => {

@@ -87,12 +87,14 @@ pub fn say_lines_lost() {
 }
 
 /// What FOSTER_LOG says about the words of a line (`warn/SIGTERM`).
+#[cold]
 fn matches(level: Level, message: fmt::Arguments<'_>) -> bool {
     let Some(Settings { filter: Some(filter), .. }) = SETTINGS.get() else { return true };
     filter.matches(&Record::builder().level(level).target(TARGET).args(message).build())
 }
 
 // Inlined, the line would be part of the frame of main, and its page foster's for ever, said or not.
+#[cold]
 #[inline(never)]
 fn write(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl Fn(&mut Object<'_>)) -> nix::Result<()> {
     let level = match level {
@@ -353,6 +355,7 @@ impl TerminationLog {
     ///
     /// # Errors
     /// Whatever open(2) says.
+    #[cold]
     pub fn at(path: &CStr) -> std::io::Result<TerminationLog> {
         let log = TerminationLog(std::path::absolute(OsStr::from_bytes(path.to_bytes()))?);
         log.open()?;

@@ -579,10 +579,16 @@ impl<'a> Reporter<'a> {
 
     /// Says one thing, if the level asks for it.
     pub fn say(&self, report: Report) {
+        let level = report.level(self.warn_on_reap);
+        if output::says(level) {
+            self.write(level, &report);
+        }
+    }
+
+    #[cold]
+    fn write(&self, level: Level, report: &Report) {
         let text = fmt::from_fn(|f| report.write(f, self.command));
-        output::say(report.level(self.warn_on_reap), report.event(), format_args!("{text}"), |object| {
-            report.members(object, self.command);
-        });
+        output::say(level, report.event(), format_args!("{text}"), |object| report.members(object, self.command));
     }
 
     /// Names those who are still alive: pid, name and state of the first few, and how many more.
@@ -630,6 +636,7 @@ impl<'a> Reporter<'a> {
         self.leave_word(format_args!("{message}"));
     }
 
+    #[cold]
     fn leave_word(&self, message: fmt::Arguments<'_>) {
         if let Some(Err(error)) = self.termination_log.as_ref().map(|log| log.append(message)) {
             self.say(Report::Degraded { what: "the termination log could not be written", errno: errno_of(&error) });

@@ -64,6 +64,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
+#[cold]
 fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
     let code = config.ways.codes.of(failure.code);
     reporter.not_started(&failure.message, code);
@@ -72,6 +73,7 @@ fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
 
 /// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are: nobody is there to use the sockets,
 /// and foster closes its copies, so that it does not keep them open for whoever passed them on.
+#[cold]
 fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
     // Elsewhere the child sees to that, at no call more.
     if let Err(errno) = sys::can_wait_for_signals() {
@@ -97,6 +99,7 @@ fn adopt_orphans(orphans: Orphans, reporter: &Reporter) {
 
 /// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
 /// the signal is returned as if it had.
+#[cold]
 fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
     let parent = sys::parent_pid();
     if let Err(errno) = sys::set_parent_death_signal(signal) {
@@ -363,14 +366,19 @@ impl<'a> Foster<'a> {
         (!sys::stop_by(signal, whom)).then_some(Event::NotSuspended)
     }
 
-    /// As PID 1 everything else in the namespace, which one call reaches whole; otherwise foster's descendants, found
-    /// through /proc, round after round while new ones turn up.
+    /// As PID 1 everything else in the namespace, which one call reaches whole.
     fn signal_leftovers(&self, signal: Signal) -> Option<Event> {
         if self.is_pid1 {
             // ESRCH: there is nobody else.
             let _ = sys::signal_everybody_else(signal);
             return None;
         }
+        self.signal_descendants(signal)
+    }
+
+    /// foster's descendants, found through /proc, round after round while new ones turn up.
+    #[cold]
+    fn signal_descendants(&self, signal: Signal) -> Option<Event> {
         let mut signalled = BTreeSet::new();
         for _ in 0..ROUNDS {
             let before = signalled.len();
@@ -391,6 +399,7 @@ impl<'a> Foster<'a> {
         None
     }
 
+    #[cold]
     fn call_roll(&self, roll: Roll) {
         if !self.reporter.calls_rolls() {
             return;

@@ -105,6 +105,7 @@ fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
 }
 
 /// Whether foster is this user already, so that nothing has to change, which would take privileges.
+#[cold]
 fn is_own(identity: &Identity) -> bool {
     let Identity { uid, gid, groups } = identity;
     let own = Ids { uid: *uid, gid: *gid };
@@ -114,6 +115,7 @@ fn is_own(identity: &Identity) -> bool {
 }
 
 /// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.
+#[cold]
 fn with_home<'a>(environment: &[&'a CStr], home: &'a CStr) -> Vec<&'a CStr> {
     let is_home = |entry: &&CStr| entry.to_bytes().starts_with(b"HOME=");
     let place = environment.iter().position(is_home).unwrap_or(environment.len());
@@ -241,6 +243,7 @@ impl Child<'_> {
         }
     }
 
+    #[cold]
     fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
         let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
         let directory = self.config.directory.as_deref().unwrap_or_default();
@@ -362,6 +365,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    #[cold]
     fn not_found(name: &[u8], path: Option<&[u8]>) -> Failure {
         let where_ = fmt::from_fn(|f| match path {
             Some(path) => write!(f, "not found in PATH ({})", OneLine(path)),
@@ -370,6 +374,7 @@ impl Failure {
         Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}", OneLine(name)) }
     }
 
+    #[cold]
     fn no_process(errno: Errno) -> Failure {
         let hint = match errno {
             Errno::EAGAIN => " (a limit on processes: ulimit -u, or pids.max of the cgroup)",
@@ -384,6 +389,7 @@ impl Failure {
         Failure { code: OWN_FAILURE, message }
     }
 
+    #[cold]
     fn no_user(config: &Config, identity: Option<&Identity>, errno: Errno) -> Failure {
         let ids = fmt::from_fn(|f| match identity {
             Some(Identity { uid, gid, .. }) => write!(f, " (uid {uid}, gid {gid})"),
@@ -394,18 +400,21 @@ impl Failure {
             Errno::EINVAL => " (this user namespace does not map one of the ids, or there are too many groups)",
             _ => "",
         };
-        let message = format!("cannot run the command{}{ids}: {}{hint}", as_user(config), errno.desc().to_lowercase());
+        let message =
+            format!("cannot run the command{}{ids}: {}{hint}", as_user(config), errno.desc().to_ascii_lowercase());
         Failure { code: OWN_FAILURE, message }
     }
 
+    #[cold]
     fn no_directory(config: &Config, errno: Errno) -> Failure {
         let directory = OneLine(config.directory.as_deref().unwrap_or_default().to_bytes());
         let message =
-            format!("cannot enter directory '{directory}'{}: {}", as_user(config), errno.desc().to_lowercase());
+            format!("cannot enter directory '{directory}'{}: {}", as_user(config), errno.desc().to_ascii_lowercase());
         Failure { code: OWN_FAILURE, message }
     }
 
     /// The kernel lets a process change to a user who has too many, and refuses its exec instead (execve(2), EAGAIN).
+    #[cold]
     fn too_many_processes(config: &Config) -> Failure {
         let message = format!(
             "cannot run the command{}: a limit on the user's processes is exceeded (ulimit -u)",
@@ -416,6 +425,7 @@ impl Failure {
 }
 
 impl ExecFailed {
+    #[cold]
     fn into_failure(self, name: &[u8], search: Option<&[u8]>, config: &Config) -> Failure {
         if self.errno == Errno::ENOENT && self.file.symlink_metadata().is_err() {
             return Failure::not_found(name, search);
@@ -445,7 +455,7 @@ impl ExecFailed {
                 None => "the file is there, but its dynamic loader is not, or it is a dangling link".to_owned(),
             },
             Errno::ENOEXEC => "it is no program for this machine: another architecture, or a damaged file".to_owned(),
-            other => other.desc().to_lowercase(),
+            other => other.desc().to_ascii_lowercase(),
         }
     }
 }

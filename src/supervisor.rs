@@ -402,6 +402,7 @@ fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions: &mut Vec<
 }
 
 /// As catatonit -P and the pause image of Kubernetes have it: at once, since what runs in the namespace is others'.
+#[cold]
 fn on_signal_in_pause(state: &State, delivery: Delivery, actions: &mut Vec<Action>) {
     if matches!(delivery.signal, Signal::TERM | Signal::INT) {
         actions.push(Action::Say(Report::PauseEnded { delivery, orphans: state.reaped.orphans }));
@@ -576,6 +577,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
 }
 
 /// What cannot be found can be neither asked nor killed, so there is nothing to wait for.
+#[cold]
 fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
     if let Phase::Ended { end, leftovers: Leftovers::Asked, .. } = state.phase {
         actions.push(Action::End(summary(state, end)));
@@ -612,6 +614,7 @@ fn summary(state: &State, end: CommandEnd) -> Summary {
 }
 
 /// The command stopped: Ctrl-Z, a read from the background, or somebody's SIGSTOP.
+#[cold]
 fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action>) {
     let Phase::Running { pid: command, standing, .. } = &mut state.phase else { return };
     if *command != pid {
@@ -632,6 +635,7 @@ fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action
 
 /// It wanted the terminal, and foster's own group may have it: shells hand it to a pipeline once for each member, also after
 /// foster has handed it on; and `fg` is not told to a job that `bg` has continued.
+#[cold]
 fn on_offered(state: &mut State, pid: i32, signal: Signal, taken: bool, actions: &mut Vec<Action>) {
     match &mut state.phase {
         Phase::Running { pid: command, standing: standing @ Standing::Stopped, .. } if *command == pid => {
@@ -672,6 +676,7 @@ fn stop_with_command(state: &mut State, pid: i32, signal: Signal, was_forwarded:
     });
 }
 
+#[cold]
 fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
     match &mut state.phase {
         Phase::Running { standing, .. } => {
@@ -692,6 +697,7 @@ fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
 
 /// There is no shell that could ever `fg` it. A Ctrl-Z is undone; a SIGSTOP was meant by whoever sent it; and one who
 /// reads from a terminal that is not his would only be stopped again.
+#[cold]
 fn on_unresumable_stop(state: &mut State, signal: Signal, actions: &mut Vec<Action>) {
     let Phase::Running { pid, standing, .. } = &mut state.phase else { return };
     let continued = signal == Signal::TSTP;

@@ -34,6 +34,7 @@ impl Foreground {
 /// Takes the terminal back from the command's group, if that still has it, or from a group that is no more: in a script,
 /// the next command's turn comes when foster has ended, and it needs foster's group in the foreground to be allowed to
 /// read.
+#[cold]
 pub fn take_back_from(group: i32) {
     let Some(terminal) = controlling_terminal() else { return };
     let Ok(foreground) = tcgetpgrp(&terminal) else { return };
@@ -44,6 +45,7 @@ pub fn take_back_from(group: i32) {
 }
 
 /// Whether there is a controlling terminal.
+#[cold]
 pub fn is_there() -> bool {
     controlling_terminal().is_some()
 }

@@ -96,6 +96,7 @@ const GROUP: &str = "/etc/group";
 ///
 /// # Errors
 /// One line: who is unknown, or what is wrong with which file.
+#[cold]
 pub fn lookup(spec: &Spec, own: Ids) -> Result<User, String> {
     resolve(spec, own, read(PASSWD)?.as_deref(), read(GROUP)?.as_deref())
 }
