@@ -215,7 +215,7 @@ fn number(text: &[u8]) -> Option<u64> {
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// Most of them are no larger.
-const FIRST_READ: usize = 1024;
+const FIRST_READ: usize = 512;
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FIRST_READ);

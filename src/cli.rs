@@ -358,6 +358,8 @@ pub struct Refusal {
 ///
 /// # Errors
 /// The first thing that is wrong, after all the rest has been read too.
+// Not inlined into main, which would keep its frame for ever; so are others that only a start runs.
+#[inline(never)]
 pub fn parse<'a>(
     persona: Option<&Persona>,
     args: &'a [&'a CStr],

@@ -47,6 +47,7 @@ pub struct Spawned {
 ///
 /// # Errors
 /// The exit code for foster, and the line that says why.
+#[inline(never)]
 pub fn spawn(
     config: &Config,
     environment: &[&CStr],

@@ -472,11 +472,8 @@ pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
     Errno::last()
 }
 
-/// The child's stack between clone and exec. What it runs needs well under half of it, in a debug build too.
-const CHILD_STACK_BYTES: usize = 16 * 1024;
-
-#[repr(align(16))]
-struct ChildStack(#[expect(dead_code, reason = "only the child touches it")] [u8; CHILD_STACK_BYTES]);
+/// What lies between the stack of `vfork` and that of its child: more than the C library's clone(3) takes, a few hundred.
+const CLONE_BYTES: usize = 1024;
 
 /// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
 /// ended, which it does with the status that `child` returns. Returns its process ID.
@@ -495,15 +492,17 @@ pub fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
         // SAFETY: ends this process alone, without the parent's atexit handlers.
         unsafe { libc::_exit(c_int::from(status)) }
     }
-    // Not on foster's own stack: a frame of that size is probed page by page, and each page would be foster's for ever.
-    let mut stack = Box::<ChildStack>::new_uninit();
+    // The child runs below foster's own frames, as with vfork(2): another stack would be one page more that is foster's
+    // for ever.
+    let mut frame = MaybeUninit::<[u64; 2]>::uninit();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack is aligned and lives through the call, and grows down from its end. CLONE_VFORK keeps this
-    // process, which has a single thread, asleep until the child is done with the shared memory, so the child is like a
-    // call on another stack. No handler can run in it: every signal is blocked and none has a handler.
+    // SAFETY: CLONE_VFORK keeps this process, which has a single thread, asleep until the child is done with the shared
+    // memory, so the child is like a call. Where its stack begins, aligned and a distance away from what the sleeping parent
+    // uses, nothing is in use. No handler can run in it: every signal is blocked and none has a handler.
     let pid = unsafe {
-        let top = stack.as_mut_ptr().cast::<u8>().add(CHILD_STACK_BYTES);
-        libc::clone(run::<F>, top.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
+        let stack = frame.as_mut_ptr().cast::<u8>().wrapping_sub(CLONE_BYTES);
+        let stack = stack.wrapping_sub(stack.addr() % 16);
+        libc::clone(run::<F>, stack.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
     };
     Errno::result(pid)
 }
