@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Metadata, Record};
@@ -22,16 +22,18 @@ pub const TARGET: &str = "foster";
 /// How foster was told to log; the defaults until then, and for a command line that cannot be read.
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
+/// The [`LevelFilter`] of what is said at most. Looked at first, so that silence costs one load.
+static LEVEL: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
+
 /// Lines that stderr did not take and that nobody was told of yet.
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Settings {
-    level: LevelFilter,
     filter: Option<env_filter::Filter>,
     format: LogFormat,
 }
 
-/// Sets level and format: `-v` wins over FOSTER_LOG, that over the default, warn. Only the first call counts.
+/// Sets level and format: `-v` wins over FOSTER_LOG, that over the default, warn. Called once.
 pub fn init(config: &LogConfig) {
     let filter = config.filter.as_deref().filter(|_| config.verbosity == 0).and_then(|filter| {
         let mut builder = env_filter::Builder::new();
@@ -45,14 +47,21 @@ pub fn init(config: &LogConfig) {
         (None, 2) => LevelFilter::Debug,
         (None, _) => LevelFilter::Trace,
     };
-    let _ = SETTINGS.set(Settings { level, filter, format: config.format });
+    LEVEL.store(level as usize, Ordering::Relaxed);
+    let _ = SETTINGS.set(Settings { filter, format: config.format });
 }
 
 /// Whether a line of this level will be said: only then is it worth finding out what it would say.
+#[inline]
 pub fn says(level: Level) -> bool {
-    let Some(settings) = SETTINGS.get() else { return level <= Level::Warn };
+    level as usize <= LEVEL.load(Ordering::Relaxed) && passes_filter(level)
+}
+
+#[cold]
+fn passes_filter(level: Level) -> bool {
     let metadata = Metadata::builder().level(level).target(TARGET).build();
-    level <= settings.level && settings.filter.as_ref().is_none_or(|filter| filter.enabled(&metadata))
+    let filter = SETTINGS.get().and_then(|settings| settings.filter.as_ref());
+    filter.is_none_or(|filter| filter.enabled(&metadata))
 }
 
 /// Says one line, if its level is to be said: the message alone as text, with `event` and the members as JSON.

@@ -25,6 +25,7 @@ const INIT: i32 = 1;
 /// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
 /// `mask` is the signal mask that foster was started with, from before it blocked every signal.
+#[inline(never)]
 pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     // Inherited as ignored it would make the kernel reap behind foster's back, and the exit status were lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
@@ -154,12 +155,6 @@ impl Clock {
     }
 }
 
-/// Why the loop is over.
-enum End {
-    Command(Summary),
-    Pause,
-}
-
 impl<'a> Foster<'a> {
     fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
@@ -176,29 +171,12 @@ impl<'a> Foster<'a> {
         }
     }
 
+    /// Takes one thing after the other that happens, and does what the policy says to it, until that is to end.
     fn run(mut self, first: Option<Delivery>) -> ! {
-        let code = match self.supervise(first) {
-            End::Command(summary) => {
-                self.reporter.finish(summary);
-                // EPERM cannot be, as PID 1 foster dies of no signal.
-                summary.group_signal.map(sys::signal_own_group);
-                end(summary.outcome)
-            }
-            End::Pause => 0,
-        };
-        // Nothing is given back before: the kernel takes all of it, and somebody waits for foster's end.
-        sys::exit(code)
-    }
-
-    /// Takes one thing after the other that happens, and does what the policy says to it.
-    fn supervise(&mut self, first: Option<Delivery>) -> End {
         let mut next = first.map(Event::Signal);
         loop {
             let event = next.take().unwrap_or_else(|| self.next_event());
-            match self.handle(event) {
-                (None, Some(end)) => return end,
-                (follow_up, _) => next = follow_up,
-            }
+            next = self.handle(event);
         }
     }
 
@@ -311,11 +289,10 @@ impl<'a> Foster<'a> {
     }
 
     /// Does what the policy says to an event; what follows from that is the next event, before any other.
-    fn handle(&mut self, event: Event) -> (Option<Event>, Option<End>) {
+    fn handle(&mut self, event: Event) -> Option<Event> {
         let mut actions = std::mem::take(&mut self.actions);
         let now = if self.state.minds_the_time(&event) { self.clock.now() } else { Duration::ZERO };
         step(&mut self.state, event, now, &mut actions);
-        let mut end = None;
         let mut follow_up = None;
         for action in actions.drain(..) {
             match action {
@@ -353,12 +330,28 @@ impl<'a> Foster<'a> {
                 }
                 Action::Say(report) => self.reporter.say(report),
                 Action::NameLeftovers(roll) => self.call_roll(roll),
-                Action::End(summary) => end = Some(End::Command(summary)),
-                Action::EndPause => end = Some(End::Pause),
+                Action::End(summary) => self.end(summary),
+                Action::EndPause => sys::exit(0),
             }
         }
         self.actions = actions;
-        (follow_up, end)
+        follow_up
+    }
+
+    /// Ends foster as the command ended. Nothing is given back before: the kernel takes all of it, and somebody waits for
+    /// foster's end.
+    fn end(&self, summary: Summary) -> ! {
+        self.reporter.finish(summary);
+        // EPERM cannot be, as PID 1 foster dies of no signal.
+        summary.group_signal.map(sys::signal_own_group);
+        match summary.outcome {
+            Outcome::Code(code) => sys::exit(code),
+            Outcome::Signal(signal) => {
+                sys::die_by(signal);
+                // It cannot do it: the code that a shell would show.
+                sys::exit(u8::try_from(signal.number()).unwrap_or(0).saturating_add(128))
+            }
+        }
     }
 
     /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it is the next signal to be read.
@@ -536,16 +529,5 @@ fn signal_process(process: &Stat, signal: Signal) -> bool {
         Err(Errno::ESRCH) => false,
         // An old kernel, or a sandbox without pidfds.
         Err(_) => sys::send(process.pid, signal, None) != Err(Errno::ESRCH),
-    }
-}
-
-/// Ends foster as the command ended. A signal that cannot do it becomes the code that a shell would show.
-fn end(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Code(code) => code,
-        Outcome::Signal(signal) => {
-            sys::die_by(signal);
-            u8::try_from(signal.number()).unwrap_or(0).saturating_add(128)
-        }
     }
 }
