@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use measure::Bench;
-use run::{Place, Subject};
+use run::{CpuCgroup, Place, Subject};
 use table::Row;
 
 fn main() -> ExitCode {
@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         panic!("unshare: {}", Command::new("unshare").args(unshare).arg(own).args(args).exec());
     }
     let options = Options::parse(&args);
+    let cgroup = CpuCgroup::join();
+    if let Err(error) = &cgroup {
+        eprintln!("no cgroup of the CPU's, so times are as outside of a container: {error}");
+    }
     if let Err(error) = run::see_the_own_cgroup_alone() {
         eprintln!("the cgroups are seen as outside of a container: {error}");
     }
@@ -123,7 +127,7 @@ fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
     let subjects: Vec<&Subject> = options.subjects.iter().collect();
     let each = |measure: &dyn Fn(&Subject) -> Option<f64>| subjects.iter().map(|subject| measure(subject)).collect();
     let peers: Vec<bool> = subjects.iter().map(|subject| subject.is_peer).collect();
-    let rounds = if options.quick { 20 } else { 200 };
+    let rounds = if options.quick { 50 } else { 400 };
     subjects.iter().filter_map(|subject| subject.words.first()).for_each(|program| run::drop_from_page_cache(program));
     let times_on_one = run::on_one_core(|| times(bench, &subjects, rounds));
     let times = times(bench, &subjects, rounds);
@@ -204,8 +208,7 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
 fn times(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Times {
     let bare = Subject { name: "bare".to_owned(), words: Vec::new(), is_peer: false };
     let count = subjects.len();
-    let (mut start, mut latency, mut stop) =
-        (vec![Vec::new(); count], vec![Vec::new(); count], vec![Vec::new(); count]);
+    let (mut start, mut stop) = (vec![Vec::new(); count], vec![Vec::new(); count]);
     let mut order: Vec<usize> = (0..=count).collect();
     let mut random = 1;
     for _ in 0..rounds {
@@ -219,9 +222,30 @@ fn times(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Times {
             let Some(life) = life else { continue };
             start[which].push(life.start - without.start);
             stop[which].push(life.stop - without.stop);
-            latency[which].extend(life.latencies);
         }
     }
     let medians = |all: Vec<Vec<f64>>| all.into_iter().map(table::median).collect();
-    Times { start: medians(start), latency: medians(latency), stop: medians(stop) }
+    Times { start: medians(start), latency: latencies(bench, subjects, rounds), stop: medians(stop) }
 }
+
+/// The ways of signals to the commands of inits that have been there for a while, each in turn.
+fn latencies(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Vec<Option<f64>> {
+    let mut inits: Vec<_> = subjects.iter().map(|s| s.start(Place::Pid1, &bench.fixture, &["ping"])).collect();
+    let mut latencies = vec![Vec::new(); inits.len()];
+    // pid1 forwards no other signals than SIGTERM and SIGINT.
+    let mut order: Vec<usize> = (0..inits.len()).filter(|which| inits[*which].stamp().is_some()).collect();
+    let mut random = 1;
+    for round in 0..FORGOTTEN + rounds {
+        shuffle(&mut order, &mut random);
+        order.retain(|which| {
+            let latency = measure::ping(&mut inits[*which]);
+            latencies[*which].extend(latency.filter(|_| round >= FORGOTTEN));
+            latency.is_some()
+        });
+    }
+    latencies.into_iter().map(table::median).collect()
+}
+
+/// Signals after which the kernel has forgotten how long an init took to start. Before, whoever took longest hands the CPU
+/// over earliest (sched(7), EEVDF).
+const FORGOTTEN: usize = 100;

@@ -24,36 +24,39 @@ pub fn bytes(subject: &Subject) -> Option<f64> {
     Some(files.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum::<u64>() as f64)
 }
 
-/// Times in microseconds of one life: a start, some signals, a stop.
+/// Times in microseconds of one life: a start and a stop.
 pub struct Life {
     /// From before the fork to the command's first instruction.
     pub start: f64,
-    /// From each signal to the command's having it.
-    pub latencies: Vec<f64>,
     /// From SIGTERM to the init's being reaped.
     pub stop: f64,
 }
-
-const PINGS: usize = 10;
 
 pub fn life(bench: &Bench, subject: &Subject) -> Option<Life> {
     let begin = now();
     let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
     let start = microseconds(running.stamp()? - begin);
-    let mut latencies = Vec::new();
-    for _ in 0..PINGS {
-        // So that both are asleep again.
-        std::thread::sleep(Duration::from_millis(1));
-        let sent = now();
-        running.signal(libc::SIGUSR1);
-        // pid1 forwards no other signals than SIGTERM and SIGINT.
-        let Some(came) = running.stamp() else { break };
-        latencies.push(microseconds(came - sent));
-    }
-    std::thread::sleep(Duration::from_millis(1));
+    // Whoever has just been busy hands the CPU over earlier, and a stop does not follow upon the start.
+    (0..WARM_UP).find(|_| ping(&mut running).is_none());
+    pause();
     let asked = now();
     running.signal(libc::SIGTERM);
-    running.wait().then(|| Life { start, latencies, stop: microseconds(now() - asked) })
+    running.wait().then(|| Life { start, stop: microseconds(now() - asked) })
+}
+
+const WARM_UP: usize = 10;
+
+/// So that everybody is asleep again.
+fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// From a signal to the command's having it; `None`: the init does not pass it on.
+pub fn ping(running: &mut Running) -> Option<f64> {
+    pause();
+    let sent = now();
+    running.signal(libc::SIGUSR1);
+    running.stamp().map(|came| microseconds(came - sent))
 }
 
 fn microseconds(nanoseconds: i64) -> f64 {
