@@ -67,7 +67,7 @@ test: check packages $(VENVS) target/servers build aarch64 oldest deb $(PID1)
 	# Two minutes of it, with the machine to itself.
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
 
-# Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in a minute and a half.
+# Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in two.
 PEERS := tini tini-static dumb-init catatonit
 BENCH := --json target/bench.json --svg docs/growth.svg
 bench: packages build $(PID1)
