@@ -247,5 +247,5 @@ fn latencies(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Vec<Option<
 }
 
 /// Signals after which the kernel has forgotten how long an init took to start. Before, whoever took longest hands the CPU
-/// over earliest (sched(7), EEVDF).
+/// over earliest.
 const FORGOTTEN: usize = 100;
