@@ -10,6 +10,8 @@
 
 mod growth;
 mod measure;
+#[path = "../../tests/suite/page_cache.rs"]
+mod page_cache;
 mod run;
 mod stubs;
 mod table;
@@ -128,7 +130,7 @@ fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
     let each = |measure: &dyn Fn(&Subject) -> Option<f64>| subjects.iter().map(|subject| measure(subject)).collect();
     let peers: Vec<bool> = subjects.iter().map(|subject| subject.is_peer).collect();
     let rounds = if options.quick { 50 } else { 400 };
-    subjects.iter().filter_map(|subject| subject.words.first()).for_each(|program| run::drop_from_page_cache(program));
+    subjects.iter().filter_map(|subject| subject.words.first()).for_each(|program| page_cache::drop_program(program));
     let times_on_one = run::on_one_core(|| times(bench, &subjects, rounds));
     let times = times(bench, &subjects, rounds);
     let span = Duration::from_secs(if options.quick { 2 } else { 10 });

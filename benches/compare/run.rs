@@ -173,15 +173,6 @@ pub fn on_one_core<T>(measure: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Lets the file be read again by whoever executes it: what the linker or a package manager has just written lies in
-/// larger pieces in the page cache than what was read, and those are mapped and unmapped faster.
-pub fn drop_from_page_cache(path: &Path) {
-    let file = std::fs::File::open(path).expect("the program");
-    file.sync_all().expect("what is not written cannot be dropped");
-    // SAFETY: no pointer is passed.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
-}
-
 /// A cgroup of the CPU's for this program and all that it starts, as every container has one. In the root cgroup the kernel
 /// schedules each session as a group of its own instead (sched(7), autogroup): an init that gives its command one, as
 /// dumb-init does, then takes half of the time that the others do for a signal, and the same in a container.
@@ -193,18 +184,10 @@ pub struct CpuCgroup {
 impl CpuCgroup {
     /// Joins a new one, until this is dropped.
     pub fn join() -> std::io::Result<CpuCgroup> {
-        let cgroups = std::fs::read_to_string("/proc/self/cgroup")?;
-        let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-        let own = cgroups.lines().find_map(|line| {
-            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            let is_cpu = if v2 { controllers.is_empty() } else { controllers.split(',').any(|name| name == "cpu") };
-            is_cpu.then(|| path.trim_start_matches('/'))
-        });
-        let top = Path::new(if v2 { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/cpu" });
-        let parent = top.join(own.ok_or(std::io::ErrorKind::NotFound)?);
+        let (_, parent) = own_cgroup("cpu")?.ok_or(std::io::ErrorKind::NotFound)?;
         let cgroup = CpuCgroup { directory: parent.join(format!("foster-bench-{}", now())), parent };
         std::fs::create_dir(&cgroup.directory)?;
-        std::fs::metadata(cgroup.directory.join(if v2 { "cpu.weight" } else { "cpu.shares" }))?;
+        std::fs::metadata(cgroup.directory.join(if is_v2() { "cpu.weight" } else { "cpu.shares" }))?;
         move_into(&cgroup.directory)?;
         Ok(cgroup)
     }
@@ -221,14 +204,28 @@ fn move_into(cgroup: &Path) -> std::io::Result<()> {
     std::fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
+fn is_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Where the hierarchy with this controller is mounted, and this program's own cgroup there.
+fn own_cgroup(controller: &str) -> std::io::Result<Option<(PathBuf, PathBuf)>> {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup")?;
+    let v2 = is_v2();
+    let own = cgroups.lines().find_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(":/")?;
+        let is_it = if v2 { controllers.is_empty() } else { controllers.split(',').any(|name| name == controller) };
+        is_it.then_some(path)
+    });
+    let top = Path::new("/sys/fs/cgroup").join(if v2 { "" } else { controller });
+    Ok(own.map(|own| (top.clone(), top.join(own))))
+}
+
 /// Shows this program's own cgroup in the place of the hierarchy's root, as a container sees it.
 pub fn see_the_own_cgroup_alone() -> std::io::Result<()> {
-    let cgroups = std::fs::read_to_string("/proc/self/cgroup")?;
-    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let (key, top) = if v2 { ("0::/", "/sys/fs/cgroup") } else { (":memory:/", "/sys/fs/cgroup/memory") };
-    let Some((_, own)) = cgroups.lines().find_map(|line| line.split_once(key)) else { return Ok(()) };
+    let Some((top, own)) = own_cgroup("memory")? else { return Ok(()) };
     let c_string = |path: PathBuf| CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL");
-    let (own, top) = (c_string(Path::new(top).join(own)), c_string(top.into()));
+    let (own, top) = (c_string(own), c_string(top));
     let none = std::ptr::null();
     // SAFETY: the paths live through the call; a bind mount has neither type nor data.
     match unsafe { libc::mount(own.as_ptr(), top.as_ptr(), none, libc::MS_BIND, none.cast()) } {

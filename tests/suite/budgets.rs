@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{Foster, PLACES, Place, Run, Scratch, binaries, children, namespaces, poll, send, skipped};
-use crate::tracer;
+use crate::{page_cache, tracer};
 
 /// Half of the smallest peer's 699,160.
 const BYTES: u64 = 350_000;
@@ -81,7 +81,7 @@ fn a_stop_takes_few_system_calls() {
 #[test]
 fn an_idle_foster_is_one_thread_that_sleeps_and_holds_next_to_nothing() {
     let Some(foster) = shipped() else { return };
-    read_anew(&foster);
+    page_cache::drop_program(&foster);
     for place in PLACES {
         let run = Foster::new(&foster, place).fixture(&["wait-for-term"]);
         run.expect("ready");
@@ -104,14 +104,6 @@ fn an_idle_foster_is_one_thread_that_sleeps_and_holds_next_to_nothing() {
         run.signal(libc::SIGTERM);
         run.finish();
     }
-}
-
-/// Lets a file be read again by whoever executes it. Fresh from the linker its pages count as the program's own until they
-/// have been written to the disk, and lie in memory in larger pieces, which are mapped whole.
-fn read_anew(path: &Path) {
-    let file = std::fs::File::open(path).unwrap();
-    file.sync_all().unwrap();
-    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
 }
 
 /// A number in a file of /proc/PID.

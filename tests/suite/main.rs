@@ -17,6 +17,7 @@ mod gunicorn;
 mod harness;
 mod leftovers;
 mod packages;
+mod page_cache;
 mod pause;
 mod policy;
 mod programs;
