@@ -94,6 +94,49 @@ impl Controller {
     }
 }
 
+/// The cgroup's oom_kill count: of a process that SIGKILL ended nothing else tells whether memory ran out. The kernel
+/// counts before it kills (mm/oom_kill.c, `__oom_kill_process`), so a death that was its doing is in the count already.
+pub struct OomWatch {
+    memory: Option<Controller>,
+    at_start: u64,
+    /// At the last drain, so that an orphan is not told of what happened before.
+    settled: u64,
+    /// In this drain, once it was looked at: several may die of the same want of memory.
+    current: Option<u64>,
+}
+
+impl OomWatch {
+    /// Counts from now on.
+    pub fn start() -> OomWatch {
+        let memory = Controller::find(Path::new("/"), "memory");
+        let at_start = memory.as_ref().and_then(Controller::oom_kills).unwrap_or(0);
+        OomWatch { memory, at_start, settled: at_start, current: None }
+    }
+
+    fn look(&mut self) -> u64 {
+        let settled = self.settled;
+        let read = || self.memory.as_ref().and_then(Controller::oom_kills).unwrap_or(settled);
+        *self.current.get_or_insert_with(read)
+    }
+
+    /// How much the count rose since the last drain.
+    pub fn rise(&mut self) -> u64 {
+        self.look().saturating_sub(self.settled)
+    }
+
+    /// How much the count rose since foster started.
+    pub fn rise_since_start(&mut self) -> u64 {
+        self.look().saturating_sub(self.at_start)
+    }
+
+    /// Every child that had died is reaped, so what was counted until now is no later death's.
+    pub fn settle(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.settled = current;
+        }
+    }
+}
+
 impl Pids {
     fn is_fuller_than(self, other: Pids) -> bool {
         let share = |part: Pids, whole: u64| u128::from(part.current).saturating_mul(u128::from(whole));

@@ -3,12 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::CStr;
-use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::cgroup::Controller;
+use crate::cgroup::OomWatch;
 use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, Outcome};
 use crate::proc::{self, Stat};
@@ -430,45 +429,6 @@ impl<'a> Foster<'a> {
                 self.reporter.say(Report::ForwardFailed { signal, errno });
             }
             Err(_) => {}
-        }
-    }
-}
-
-/// The cgroup's oom_kill count: of a process that SIGKILL ended nothing else tells whether memory ran out. The kernel
-/// counts before it kills (mm/oom_kill.c, `__oom_kill_process`), so a death that was its doing is in the count already.
-struct OomWatch {
-    memory: Option<Controller>,
-    at_start: u64,
-    /// At the last drain, so that an orphan is not told of what happened before.
-    settled: u64,
-    /// In this drain, once it was looked at: several may die of the same want of memory.
-    current: Option<u64>,
-}
-
-impl OomWatch {
-    fn start() -> OomWatch {
-        let memory = Controller::find(Path::new("/"), "memory");
-        let at_start = memory.as_ref().and_then(Controller::oom_kills).unwrap_or(0);
-        OomWatch { memory, at_start, settled: at_start, current: None }
-    }
-
-    fn look(&mut self) -> u64 {
-        let settled = self.settled;
-        let read = || self.memory.as_ref().and_then(Controller::oom_kills).unwrap_or(settled);
-        *self.current.get_or_insert_with(read)
-    }
-
-    fn rise(&mut self) -> u64 {
-        self.look().saturating_sub(self.settled)
-    }
-
-    fn rise_since_start(&mut self) -> u64 {
-        self.look().saturating_sub(self.at_start)
-    }
-
-    fn settle(&mut self) {
-        if let Some(current) = self.current.take() {
-            self.settled = current;
         }
     }
 }
