@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The two interfaces of the kernel (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// A hierarchy for each controller.
     V1,
     /// One for all of them.
@@ -163,7 +163,7 @@ fn has_caller(directory: &Path) -> bool {
 
 /// The caller's cgroup in the hierarchy that has this controller: `4:memory:/path` is v1's, `0::/path` v2's, which has
 /// every controller that no line of v1's names (cgroups(7)).
-pub(crate) fn membership<'a>(cgroups: &'a [u8], name: &str) -> Option<(Version, &'a [u8])> {
+pub fn membership<'a>(cgroups: &'a [u8], name: &str) -> Option<(Version, &'a [u8])> {
     let mut v2 = None;
     for line in lines(cgroups) {
         // The path may hold colons.
@@ -181,14 +181,14 @@ pub(crate) fn membership<'a>(cgroups: &'a [u8], name: &str) -> Option<(Version, 
 
 /// A mounted hierarchy.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
+pub struct Mount {
     /// Which of its cgroups is seen at the mount point, in the same terms as the path in /proc/self/cgroup.
     root: Vec<u8>,
-    pub(crate) point: PathBuf,
+    pub point: PathBuf,
 }
 
 /// Reads a line of /proc/self/mountinfo (proc_pid_mountinfo(5)); `None`: it is no hierarchy with this controller.
-pub(crate) fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<Mount> {
+pub fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let root = unescape(fields.nth(3)?);
     let point = unescape(fields.next()?);
@@ -205,7 +205,7 @@ pub(crate) fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<M
 impl Mount {
     /// The directory of a cgroup; `None` if it is not below the root of this mount. With a cgroup namespace both paths
     /// count from the namespace's own root, and `..` leads out of it.
-    pub(crate) fn directory(&self, path: &[u8]) -> Option<PathBuf> {
+    pub fn directory(&self, path: &[u8]) -> Option<PathBuf> {
         let root = self.root.strip_suffix(b"/").unwrap_or(&self.root);
         let below = path.strip_prefix(root)?;
         if !(below.is_empty() || below.starts_with(b"/")) {
@@ -237,7 +237,7 @@ fn octal(digits: &[u8; 3]) -> Option<u8> {
 }
 
 /// The number after this key, which has a line of its own.
-pub(crate) fn value_of(text: &[u8], key: &str) -> Option<u64> {
+pub fn value_of(text: &[u8], key: &str) -> Option<u64> {
     let is_ours = |line: &&[u8]| line.split(|b| *b == b' ').next() == Some(key.as_bytes());
     number(lines(text).find(is_ours)?.get(key.len()..)?)
 }

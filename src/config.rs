@@ -1,11 +1,12 @@
 //! What foster was asked to do, resolved once and never changed.
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::time::Duration;
 
 use crate::exit::{ExitCodes, OkCodes};
 use crate::signal::{Rewrites, Signal};
-use crate::user;
+use crate::text::OneLine;
 
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,11 +32,13 @@ pub struct Config<'a> {
     /// The signal to get when foster's own parent dies (`-p`).
     pub parent_death: Option<Signal>,
     /// Whom the command is to run as (`--user`).
-    pub user: Option<user::Spec>,
+    pub user: Option<UserSpec>,
     /// The command's working directory (`--chdir`).
     pub directory: Option<CString>,
     /// Where the reason of an abnormal end is written (`--termination-log`).
     pub termination_log: Option<CString>,
+    /// What `--check` takes for healthy.
+    pub limits: Limits,
     /// What is said, and how loudly.
     pub log: LogConfig,
     /// Where it differs from foster's own, the ways of the peer whose place foster takes.
@@ -143,6 +146,112 @@ fn times(number: &str, unit_ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
 }
 
+/// What `--user` takes, for error messages.
+pub const USER: &str = "USER, USER:GROUP or :GROUP, each a name or an id from 0 to 4294967294";
+
+/// What `--user` was given: at least one of the two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSpec {
+    pub user: Option<Who>,
+    pub group: Option<Who>,
+}
+
+/// A user or a group. What consists of digits is an id, whatever names there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    Id(u32),
+    Name(Vec<u8>),
+}
+
+impl UserSpec {
+    /// Reads `USER`, `USER:GROUP` or `:GROUP`; `None` for nothing at all and for an id out of range.
+    pub fn parse(text: &[u8]) -> Option<UserSpec> {
+        let mut halves = text.splitn(2, |b| *b == b':');
+        let user = halves.next().unwrap_or_default();
+        let group = halves.next().unwrap_or_default();
+        if user.is_empty() && group.is_empty() {
+            return None;
+        }
+        Some(UserSpec { user: Who::parse(user)?, group: Who::parse(group)? })
+    }
+}
+
+impl Who {
+    /// The inner `None`: not given.
+    fn parse(text: &[u8]) -> Option<Option<Who>> {
+        match text {
+            b"" => Some(None),
+            digits if digits.iter().all(u8::is_ascii_digit) => parse_id(digits).map(|id| Some(Who::Id(id))),
+            name => Some(Some(Who::Name(name.to_vec()))),
+        }
+    }
+}
+
+/// As it was given.
+impl fmt::Display for UserSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}")?;
+        }
+        match &self.group {
+            Some(group) => write!(f, ":{group}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Id(id) => write!(f, "{id}"),
+            Who::Name(name) => write!(f, "{}", OneLine(name)),
+        }
+    }
+}
+
+/// An id of a user or a group. 4294967295 is -1, which means "leave it" to setresuid(2).
+pub fn parse_id(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+/// What [`Limits::parse`] takes, for error messages.
+pub const LIMITS: &str = "zombies=N, pids=P% or both, for example zombies=100,pids=90%";
+
+/// What is still healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So many zombies.
+    pub zombies: u64,
+    /// So many percent of the processes and threads that there may be, 0 to 100.
+    pub pids_percent: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { zombies: 100, pids_percent: 90 }
+    }
+}
+
+impl Limits {
+    /// Reads `zombies=N,pids=P%`; what is left out has its default.
+    pub fn parse(text: &str) -> Option<Limits> {
+        let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
+        let mut limits = Limits::default();
+        for item in text.split(',') {
+            match item.split_once('=')? {
+                ("zombies", count) => limits.zombies = number(count)?,
+                ("pids", percent) => {
+                    limits.pids_percent = number(percent.strip_suffix('%')?).filter(|percent| *percent <= 100)?;
+                }
+                _ => return None,
+            }
+        }
+        Some(limits)
+    }
+}
+
 /// What is said, and how loudly.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
@@ -212,10 +321,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn limits_are_read_and_what_is_left_out_has_its_default() {
+        for (text, zombies, pids_percent) in [
+            ("zombies=5", 5, 90),
+            ("pids=50%", 100, 50),
+            ("pids=0%,zombies=0", 0, 0),
+            ("zombies=100,pids=100%", 100, 100),
+        ] {
+            assert_eq!(Limits::parse(text), Some(Limits { zombies, pids_percent }), "{text}");
+        }
+        for text in ["", "5", "zombies", "zombies=", "zombies=-1", "zombies=+1", "zombies=5%", "pids=50", "pids=101%"]
+            .into_iter()
+            .chain(["pids=%", "zombies=1,", ",zombies=1", "zombies=1 ", "zombie=1", "zombies=1;pids=2%", "1"])
+        {
+            assert_eq!(Limits::parse(text), None, "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(text in "[0-9.msh ]{0,24}") {
             parse_duration(&text);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_of_limits_panic(text in "[a-z0-9=,%+-]{0,30}") {
+            Limits::parse(&text);
         }
     }
 }

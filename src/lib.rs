@@ -2,8 +2,11 @@
 //!
 //! Pure decisions in the middle, effects at the edge, one narrow door to the kernel. [`cli`] turns the command line into
 //! a [`config::Config`]; [`spawn`] starts the command; [`runtime`] waits for signals and deaths, asks
-//! [`supervisor::step`] what each means, and performs the answer; [`report`] says what happened, through [`output`];
+//! [`policy::step`] what each means, and performs the answer; [`report`] says what happened, through [`output`];
 //! [`sys`] alone talks to the kernel unsafely.
+//!
+//! The library has one entry point, [`run`]. Its modules are no interface: tests, benches and the fuzzer reach them through
+//! [`door`].
 #![cfg_attr(
     any(test, fuzzing),
     allow(
@@ -14,22 +17,32 @@
         clippy::arithmetic_side_effects
     )
 )]
+#![deny(clippy::match_bool, clippy::option_map_unit_fn)]
+#![cfg_attr(not(test), deny(clippy::too_many_lines))]
 
-pub mod cgroup;
-pub mod check;
-pub mod cli;
-pub mod config;
-pub mod exit;
-pub mod output;
-#[cfg(any(test, fuzzing))]
-#[path = "../tests/fuzz/parsers.rs"]
-pub mod parsers;
-pub mod proc;
-pub mod report;
-pub mod runtime;
-pub mod signal;
-pub mod spawn;
-pub mod supervisor;
-pub mod sys;
-pub mod terminal;
-pub mod user;
+mod cgroup;
+mod check;
+mod cli;
+mod config;
+mod exit;
+mod facts;
+mod leftovers;
+mod memory;
+mod output;
+mod policy;
+mod proc;
+mod report;
+mod runtime;
+mod signal;
+mod spawn;
+mod start;
+mod sys;
+mod terminal;
+mod text;
+mod user;
+
+pub use start::run;
+
+/// For foster's own program, tests, benches and fuzzer.
+#[doc(hidden)]
+pub mod door;

@@ -256,9 +256,10 @@ impl Object<'_> {
             put(self.line, format_args!(","));
         }
         write(self.line);
-        match self.line.is_cut {
-            true => self.line.len = before,
-            false => self.is_empty = false,
+        if self.line.is_cut {
+            self.line.len = before;
+        } else {
+            self.is_empty = false;
         }
         self.line.is_cut = was_cut;
     }
@@ -267,7 +268,7 @@ impl Object<'_> {
         put(self.line, format_args!("{bracket}"));
     }
 
-    /// Has its room: nothing else goes beyond [`CLOSING`] bytes before the end.
+    /// Always fits: nothing else goes beyond [`CLOSING`] bytes before the end.
     fn close(&mut self, bracket: &str) {
         self.line.append(bracket, libc::PIPE_BUF.saturating_sub(1));
     }
@@ -401,7 +402,7 @@ impl TerminationLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proc::OneLine;
+    use crate::text::OneLine;
     use proptest::prelude::*;
     use serde_json::Value;
 

@@ -1,54 +1,12 @@
 //! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
 
-use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::sys;
-
-/// A process's name as the kernel keeps it: at most 15 bytes of anything (`comm` in proc(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name {
-    bytes: [u8; 15],
-    len: u8,
-}
-
-impl Name {
-    /// The name in these bytes, cut to what the kernel keeps.
-    pub fn new(name: &[u8]) -> Name {
-        let mut bytes = [0; 15];
-        let len = name.len().min(bytes.len());
-        for (to, from) in bytes.iter_mut().zip(name) {
-            *to = *from;
-        }
-        Name { bytes, len: u8::try_from(len).unwrap_or(0) }
-    }
-}
-
-/// On one line whatever the bytes are: control characters and what is not UTF-8 are escaped.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&OneLine(self.bytes.get(..usize::from(self.len)).unwrap_or_default()), f)
-    }
-}
-
-/// Shows bytes of unknown origin on one line.
-pub struct OneLine<'a>(pub &'a [u8]);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
-                    true => fmt::Display::fmt(&c.escape_default(), f)?,
-                    false => fmt::Write::write_char(f, c)?,
-                }
-            }
-            fmt::Display::fmt(&chunk.invalid().escape_ascii(), f)?;
-        }
-        Ok(())
-    }
-}
+use crate::text::Name;
 
 /// What foster needs of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,18 +53,20 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
 }
 
-/// Whether /proc is that of this PID namespace. In another's the numbers are other processes', who must be neither named
-/// nor signalled. Told by a link that leads to the caller's own number, to another or nowhere; the caller's own directory is
-/// left alone, since the kernel would have to take it down at the caller's end.
+/// Whether /proc is that of this PID namespace. In another's the numbers are other processes', and foster must neither name
+/// nor signal those. Told by a link that leads to the caller's own number, to another or nowhere. The caller's own directory
+/// is left alone: if it were looked up, the kernel would have to take it down at the caller's end.
 ///
 /// # Errors
 /// It is not: ENOENT without a /proc, ESRCH with another's.
-pub fn is_this_namespaces() -> std::io::Result<()> {
-    let number = std::fs::read_link("/proc/self")?;
-    match number.to_str().and_then(|number| number.parse().ok()) == Some(sys::pid()) {
-        true => Ok(()),
-        false => Err(std::io::Error::from_raw_os_error(libc::ESRCH)),
-    }
+pub fn is_this_namespaces() -> Result<(), Errno> {
+    let number = std::fs::read_link("/proc/self").map_err(errno)?;
+    let is_own = number.to_str().and_then(|number| number.parse().ok()) == Some(sys::pid());
+    if is_own { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
 /// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
@@ -129,14 +89,14 @@ pub fn age(start_ticks: u64) -> Duration {
     sys::since_boot().saturating_sub(Duration::from_millis(started_ms))
 }
 
-/// Every process that /proc shows, smallest pid first, each as it is when its turn comes. First the list, which is quick,
-/// and then what is in it: read as one, a fork bomb that makes processes faster than they are looked at would never let it
-/// end, and with nobody to reap meanwhile they would fill the process table.
+/// Every process that /proc shows, smallest pid first, each as it is when its turn comes. The list comes first, which is
+/// quick, and then what is in it. If both were read together, a fork bomb that makes processes faster than they are looked at
+/// would never let the list end, and with nobody to reap meanwhile they would fill the process table.
 ///
 /// # Errors
 /// /proc is not there or may not be listed.
-pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
-    let listed = std::fs::read_dir("/proc")?;
+pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
+    let listed = std::fs::read_dir("/proc").map_err(errno)?;
     let pids: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     Ok(pids.into_iter().filter_map(stat))
 }
@@ -146,16 +106,16 @@ pub fn processes() -> std::io::Result<impl Iterator<Item = Stat>> {
 ///
 /// # Errors
 /// /proc is not there, is not that of this PID namespace, or may not be listed.
-pub fn descendants(mut found: impl FnMut(&Stat)) -> std::io::Result<()> {
+pub fn descendants(mut found: impl FnMut(&Stat)) -> Result<(), Errno> {
     is_this_namespaces()?;
     let mut family = vec![sys::pid()];
-    // Whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
+    // Those whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
     let mut strangers = Vec::new();
     for process in processes()? {
-        match joins(&mut family, &process) {
-            true if !process.is_dead() => found(&process),
-            true => {}
-            false => strangers.push(process),
+        if !joins(&mut family, &process) {
+            strangers.push(process);
+        } else if !process.is_dead() {
+            found(&process);
         }
     }
     loop {
@@ -184,7 +144,7 @@ fn joins(family: &mut Vec<i32>, process: &Stat) -> bool {
 
 /// The name stands in parentheses and may hold any byte, parentheses, blanks and newlines included: what follows the
 /// last `)` is numbers.
-pub(crate) fn parse_stat(text: &[u8]) -> Option<Stat> {
+pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     let open = text.iter().position(|b| *b == b'(')?;
     let close = text.iter().rposition(|b| *b == b')')?;
     let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim_end().parse().ok()?;
@@ -208,6 +168,7 @@ fn read<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::OneLine;
     use proptest::prelude::*;
 
     fn stat_line(name: &[u8]) -> Vec<u8> {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::proc::{Name, OneLine};
+use crate::text::Name;
 
 /// One signal, 1 to 64 (`signal(7)`; x86, Arm and RISC-V numbering).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -203,24 +203,37 @@ impl Rewrites {
     /// Adds one `FROM:TO`; a later one for the same FROM wins.
     ///
     /// # Errors
-    /// A line that says what is wrong with which half, without the option's name.
-    pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let (from, to) = text.split_once(':').ok_or("give FROM:TO, for example TERM:QUIT")?;
-        let no_signal = |text: &str| format!("'{}' is no signal", OneLine(text.as_bytes()));
-        let from: Signal = from.parse().map_err(|_| format!("{}; FROM is {ACCEPTED}", no_signal(from)))?;
+    /// Which half is wrong.
+    pub fn add(&mut self, text: &str) -> Result<(), BadRewrite> {
+        let (from, to) = text.split_once(':').ok_or(BadRewrite::NoColon)?;
+        let from: Signal = from.parse().map_err(|_| BadRewrite::From)?;
         if !from.is_catchable() {
-            return Err(format!("{from} never reaches a program, so it cannot be rewritten"));
+            return Err(BadRewrite::Uncatchable(from));
         }
         if from == Signal::CHLD {
-            return Err("SIGCHLD is foster's own and never forwarded".to_owned());
+            return Err(BadRewrite::Chld);
         }
         let to = match to {
             "0" | "none" => None,
-            name => Some(name.parse().map_err(|_| format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)))?),
+            name => Some(name.parse().map_err(|_| BadRewrite::To)?),
         };
         self.set(from, to);
         Ok(())
     }
+}
+
+/// What is wrong with a `FROM:TO`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRewrite {
+    NoColon,
+    /// FROM is no signal.
+    From,
+    /// TO is no signal.
+    To,
+    /// FROM is SIGKILL or SIGSTOP, which never reach a program.
+    Uncatchable(Signal),
+    /// FROM is SIGCHLD, which is foster's own and never forwarded.
+    Chld,
 }
 
 /// Who caused a signal, as far as the kernel tells (`si_code`, `si_pid` and `si_uid` in sigaction(2)).
@@ -241,19 +254,6 @@ pub enum Sender {
     Kernel,
     /// foster itself, by writing to its own log or by touching the terminal. Never forwarded.
     Myself,
-}
-
-/// `pid 12 (kubectl, uid 0)`, `from outside this PID namespace`.
-impl fmt::Display for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Sender::Process { pid, uid, name: Some(name) } => write!(f, "from pid {pid} ({name}, uid {uid})"),
-            Sender::Process { pid, uid, name: None } => write!(f, "from pid {pid} (uid {uid})"),
-            Sender::Outside => f.write_str("from outside this PID namespace"),
-            Sender::Kernel => f.write_str("from the kernel"),
-            Sender::Myself => f.write_str("from foster itself"),
-        }
-    }
 }
 
 /// What sigqueue(3) attached to a signal.
@@ -381,16 +381,19 @@ mod tests {
 
     #[test]
     fn a_bad_rewrite_says_which_half() {
-        let message = |text: &str| Rewrites::default().add(text).expect_err(text);
-        assert!(message("TERM").contains("FROM:TO"));
-        assert!(message("FOO:TERM").contains("'FOO' is no signal"));
-        assert!(message("TERM:FOO").contains("'FOO' is no signal"));
-        assert!(message("KILL:TERM").contains("SIGKILL never reaches a program"));
-        assert!(message("STOP:TERM").contains("SIGSTOP"));
-        assert!(message("CHLD:TERM").contains("SIGCHLD"));
-        assert!(message("TERM:").contains("'' is no signal"));
-        assert!(message("TERM:QUIT:INT").contains("'QUIT:INT'"));
-        assert!(message("33:TERM").contains("'33'"));
+        for (text, bad) in [
+            ("TERM", BadRewrite::NoColon),
+            ("FOO:TERM", BadRewrite::From),
+            ("33:TERM", BadRewrite::From),
+            ("TERM:FOO", BadRewrite::To),
+            ("TERM:", BadRewrite::To),
+            ("TERM:QUIT:INT", BadRewrite::To),
+            ("KILL:TERM", BadRewrite::Uncatchable(Signal::KILL)),
+            ("STOP:TERM", BadRewrite::Uncatchable(Signal::STOP)),
+            ("CHLD:TERM", BadRewrite::Chld),
+        ] {
+            assert_eq!(Rewrites::default().add(text), Err(bad), "{text}");
+        }
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 /// The controlling terminal while foster's own process group is in its foreground.
 ///
-/// Only then is it foster's to hand on: a shell that started foster in the background keeps its terminal.
+/// Only then may foster hand it on: a shell that started foster in the background keeps its terminal.
 pub struct Foreground(File);
 
 impl Foreground {
@@ -31,9 +31,18 @@ impl Foreground {
     }
 }
 
-/// Takes the terminal back from the command's group, if that still has it, or from a group that is no more: in a script,
-/// the next command's turn comes when foster has ended, and it needs foster's group in the foreground to be allowed to
-/// read.
+/// Makes a process group the foreground one if foster's own group is that now; false if it is not.
+///
+/// # Errors
+/// As [`Foreground::give_to`].
+#[cold]
+pub fn hand_to(group: i32) -> Result<bool, Errno> {
+    let Some(terminal) = Foreground::own() else { return Ok(false) };
+    terminal.give_to(group).map(|()| true)
+}
+
+/// Takes the terminal back from the command's group, if that still has it, or from a group that is no more. In a script the
+/// next command runs when foster has ended. It may read from the terminal only if foster's group has it.
 #[cold]
 pub fn take_back_from(group: i32) {
     let Some(terminal) = controlling_terminal() else { return };

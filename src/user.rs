@@ -1,84 +1,13 @@
-//! Who the command runs as (`--user`), resolved as gosu and su-exec do it: from the image's own files, with no NSS, which
-//! a static binary cannot have. Pure but for [`lookup`].
+//! Who the command runs as (`--user`), resolved as gosu and su-exec do it: from the image's own files, without NSS, which a
+//! static binary cannot have. Only [`lookup`] reads files. Its errors name the file and the line's fault, so their words are
+//! here.
 
 use std::ffi::CString;
-use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 
-use crate::proc::OneLine;
+use crate::config::{UserSpec, Who, parse_id as id};
 use crate::sys::{Identity, Ids};
-
-/// What `--user` takes, for error messages.
-pub const ACCEPTED: &str = "USER, USER:GROUP or :GROUP, each a name or an id from 0 to 4294967294";
-
-/// What `--user` was given: at least one of the two.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
-    user: Option<Who>,
-    group: Option<Who>,
-}
-
-/// A user or a group. What consists of digits is an id, whatever names there are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Who {
-    Id(u32),
-    Name(Vec<u8>),
-}
-
-impl Spec {
-    /// Reads `USER`, `USER:GROUP` or `:GROUP`; `None` for nothing at all and for an id out of range.
-    pub fn parse(text: &[u8]) -> Option<Spec> {
-        let mut halves = text.splitn(2, |b| *b == b':');
-        let user = halves.next().unwrap_or_default();
-        let group = halves.next().unwrap_or_default();
-        if user.is_empty() && group.is_empty() {
-            return None;
-        }
-        Some(Spec { user: Who::parse(user)?, group: Who::parse(group)? })
-    }
-}
-
-impl Who {
-    /// The inner `None`: not given.
-    fn parse(text: &[u8]) -> Option<Option<Who>> {
-        match text {
-            b"" => Some(None),
-            digits if digits.iter().all(u8::is_ascii_digit) => id(digits).map(|id| Some(Who::Id(id))),
-            name => Some(Some(Who::Name(name.to_vec()))),
-        }
-    }
-
-    /// Whether a line of /etc/passwd or /etc/group is about this one. Both begin with name, password and id.
-    fn is_meant_by(&self, line: &[u8]) -> bool {
-        match self {
-            Who::Id(sought) => field(line, 2).and_then(id) == Some(*sought),
-            Who::Name(sought) => field(line, 0) == Some(sought),
-        }
-    }
-}
-
-/// As it was given.
-impl fmt::Display for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(user) = &self.user {
-            write!(f, "{user}")?;
-        }
-        match &self.group {
-            Some(group) => write!(f, ":{group}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Who::Id(id) => write!(f, "{id}"),
-            Who::Name(name) => write!(f, "{}", OneLine(name)),
-        }
-    }
-}
 
 /// A user that the command can run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +26,7 @@ const GROUP: &str = "/etc/group";
 /// # Errors
 /// One line: who is unknown, or what is wrong with which file.
 #[cold]
-pub fn lookup(spec: &Spec, own: Ids) -> Result<User, String> {
+pub fn lookup(spec: &UserSpec, own: Ids) -> Result<User, String> {
     resolve(spec, own, read(PASSWD)?.as_deref(), read(GROUP)?.as_deref())
 }
 
@@ -124,7 +53,7 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
 ///
 /// The group itself is among the supplementary groups too, as with initgroups(3), su-exec and Docker; gosu leaves it out,
 /// and then a set-group-ID program would be rid of it.
-pub(crate) fn resolve(spec: &Spec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
+pub fn resolve(spec: &UserSpec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
     let user = spec.user.clone().unwrap_or(Who::Id(own.uid));
     let account = find(PASSWD, passwd, "user", &user, account)?;
     let account = match (account, &user) {
@@ -157,6 +86,14 @@ fn unknown(kind: &str, who: &Who, path: &str, file: Option<&[u8]>) -> String {
     }
 }
 
+/// Whether a line of /etc/passwd or /etc/group is about this one. Both begin with name, password and id.
+fn is_about(line: &[u8], who: &Who) -> bool {
+    match who {
+        Who::Id(sought) => field(line, 2).and_then(id) == Some(*sought),
+        Who::Name(sought) => field(line, 0) == Some(sought),
+    }
+}
+
 /// The first well-formed line about `who`.
 fn find<'a, T>(
     path: &str,
@@ -165,7 +102,7 @@ fn find<'a, T>(
     who: &Who,
     read: impl Fn(&'a [u8]) -> Option<T>,
 ) -> Result<Option<T>, String> {
-    let mut meant = lines(file.unwrap_or_default()).filter(|line| who.is_meant_by(line)).peekable();
+    let mut meant = lines(file.unwrap_or_default()).filter(|line| is_about(line, who)).peekable();
     if meant.peek().is_none() {
         return Ok(None);
     }
@@ -208,13 +145,6 @@ fn field(line: &[u8], index: usize) -> Option<&[u8]> {
     line.split(|b| *b == b':').nth(index)
 }
 
-/// 4294967295 is -1, which means "leave it" to setresuid(2).
-fn id(digits: &[u8]) -> Option<u32> {
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
-    text.parse().ok().filter(|id| *id != u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +173,7 @@ mod tests {
     const OWN: Ids = Ids { uid: 0, gid: 5 };
 
     fn resolved(spec: &str) -> Result<(u32, Vec<u32>, String), String> {
-        let spec = Spec::parse(spec.as_bytes()).expect("a spec");
+        let spec = UserSpec::parse(spec.as_bytes()).expect("a spec");
         let User { identity, home } = resolve(&spec, OWN, Some(PASSWD_FILE), Some(GROUP_FILE))?;
         assert_eq!(identity.groups.first(), Some(&identity.gid));
         Ok((identity.uid, identity.groups, home.into_string().expect("text")))
@@ -300,7 +230,7 @@ mod tests {
 
     #[test]
     fn without_the_files_ids_still_work() {
-        let resolve = |spec: &str| resolve(&Spec::parse(spec.as_bytes()).expect("a spec"), OWN, None, None);
+        let resolve = |spec: &str| resolve(&UserSpec::parse(spec.as_bytes()).expect("a spec"), OWN, None, None);
         let identity = resolve("1000:1001").expect("ids").identity;
         assert_eq!(identity, Identity { uid: 1000, gid: 1001, groups: vec![1001] });
         let missing = "user 'app' is unknown: there is no /etc/passwd, so only an id can be given";
@@ -312,10 +242,10 @@ mod tests {
     #[test]
     fn nothing_and_ids_out_of_range_are_refused() {
         for text in ["", ":", "4294967295", "99999999999999999999", "0:4294967295", "4294967296:0"] {
-            assert_eq!(Spec::parse(text.as_bytes()), None, "{text}");
+            assert_eq!(UserSpec::parse(text.as_bytes()), None, "{text}");
         }
         for text in ["app", "app:web", ":web", "0:0", "4294967294", "-1", "+1"] {
-            assert_eq!(Spec::parse(text.as_bytes()).map(|spec| spec.to_string()).as_deref(), Some(text));
+            assert_eq!(UserSpec::parse(text.as_bytes()).map(|spec| spec.to_string()).as_deref(), Some(text));
         }
     }
 
@@ -326,8 +256,8 @@ mod tests {
             passwd in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b':'), Just(b'a'), Just(b'\n'), Just(b'0')], 0..200),
             group in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b':'), Just(b','), Just(b'\n'), Just(b'0')], 0..200),
         ) {
-            Spec::parse(&passwd);
-            if let Some(spec) = Spec::parse(spec.as_bytes())
+            UserSpec::parse(&passwd);
+            if let Some(spec) = UserSpec::parse(spec.as_bytes())
                 && let Ok(user) = resolve(&spec, Ids { uid: own, gid: 0 }, Some(&passwd), Some(&group))
             {
                 prop_assert!(user.identity.groups.contains(&user.identity.gid));

@@ -1,6 +1,7 @@
 //! catatonit (`podman run --init` calls it podman-init): <https://github.com/openSUSE/catatonit>, 0.1.7.
 
-use super::{Given, Id, Opt, Persona, Wish};
+use super::options::{Given, Id, Opt};
+use super::persona::{DEBUG, Persona, Wish};
 use crate::config::{AtEnd, Config};
 use crate::exit::ExitCodes;
 
@@ -11,7 +12,6 @@ pub const PERSONA: Persona = Persona {
     // catatonit calls itself tini here, for `docker info`.
     version: concat!("tini version 0.1.7_catatonit (foster ", env!("CARGO_PKG_VERSION"), ")\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 1, not_found: 1 },
-    take: |_, _, _| false,
     variable,
     adapt,
 };
@@ -26,7 +26,7 @@ const OPTIONS: &[Opt] = &[
 
 /// It counts whatever its value is.
 fn variable(name: &[u8], _: &[u8]) -> Option<Wish> {
-    (name == b"CATATONIT_DEBUG").then_some(Wish::Verbosity(super::DEBUG))
+    (name == b"CATATONIT_DEBUG").then_some(Wish::Verbosity(DEBUG))
 }
 
 fn adapt(config: &mut Config, _: &Given) {

@@ -1,6 +1,7 @@
 //! dumb-init: <https://github.com/Yelp/dumb-init>, 1.2.5.
 
-use super::{FROM_TO, Given, Id, Opt, Persona, Wish, leading_number};
+use super::options::{Bad, FROM_TO, Given, Id, Opt, rewrite};
+use super::persona::{DEBUG, Persona, Wish, leading_number};
 use crate::config::{Apart, AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::Signal;
@@ -11,21 +12,30 @@ pub const PERSONA: Persona = Persona {
     abbreviates: true,
     version: concat!("dumb-init v1.2.5 (foster ", env!("CARGO_PKG_VERSION"), ")\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 2, not_found: 2 },
-    take,
     variable,
     adapt,
 };
 
 const OPTIONS: &[Opt] = &[
     Opt::flag(Id::SingleChild, 'c', "single-child", "signal the command alone, and give it no session of its own"),
-    Opt::valued(Id::Rewrite, 'r', "rewrite", ("FROM:TO", FROM_TO), "forward TO when FROM arrives (repeat; TO 0: drop)"),
-    Opt::flag(Id::Debug, 'v', "verbose", "say all that there is to say at debug level"),
+    Opt {
+        set: Some(numbers_or_names),
+        ..Opt::valued(
+            Id::Rewrite,
+            'r',
+            "rewrite",
+            ("FROM:TO", FROM_TO),
+            "forward TO when FROM arrives (repeat; TO 0: drop)",
+        )
+    },
+    Opt { set: Some(debug), ..Opt::flag(Id::Debug, 'v', "verbose", "say all that there is to say at debug level") },
     Opt::flag(Id::Help, 'h', "help", "print this help and exit"),
     Opt::flag(Id::Version, 'V', "version", "print the version and exit"),
 ];
 
-/// dumb-init reads `%d:%d` and minds nothing that stands behind, nor that SIGKILL, SIGSTOP and SIGCHLD are never forwarded.
-fn take(config: &mut Config, id: Id, value: &[u8]) -> bool {
+/// dumb-init reads `%d:%d`. It ignores what stands behind that, and it accepts SIGKILL, SIGSTOP and SIGCHLD, which are never
+/// forwarded. What it does not read, foster reads in its own way.
+fn numbers_or_names(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
     let signal = |number: i64| Signal::new(i32::try_from(number).ok()?).filter(|signal| signal.number() <= MAXSIG);
     let numbers = || {
         let (from, rest) = leading_number(value)?;
@@ -33,17 +43,22 @@ fn take(config: &mut Config, id: Id, value: &[u8]) -> bool {
         let to = if to == 0 { None } else { Some(signal(to)?) };
         Some((signal(from)?, to))
     };
-    let Some((from, to)) = numbers().filter(|_| id == Id::Rewrite) else { return false };
+    let Some((from, to)) = numbers() else { return rewrite(config, value) };
     config.rewrites.set(from, to);
-    true
+    Ok(())
 }
 
-/// The largest that dumb-init knows.
+fn debug(config: &mut Config, _: &[u8]) -> Result<(), Bad> {
+    config.log.verbosity = DEBUG;
+    Ok(())
+}
+
+/// The largest signal that dumb-init knows.
 const MAXSIG: i32 = 31;
 
 fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
     match (name, value) {
-        (b"DUMB_INIT_DEBUG", b"1") => Some(Wish::Verbosity(super::DEBUG)),
+        (b"DUMB_INIT_DEBUG", b"1") => Some(Wish::Verbosity(DEBUG)),
         (b"DUMB_INIT_SETSID", b"0") => Some(Wish::Option(Id::SingleChild)),
         _ => None,
     }

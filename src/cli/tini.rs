@@ -1,6 +1,7 @@
 //! tini (`docker run --init` calls it docker-init): <https://github.com/krallin/tini>, 0.19.0.
 
-use super::{CODE, Given, Id, Opt, Persona, Wish, leading_number};
+use super::options::{Bad, CODE, Given, Id, Opt};
+use super::persona::{Persona, Wish, leading_number};
 use crate::config::{AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::ACCEPTED;
@@ -13,7 +14,6 @@ pub const PERSONA: Persona = Persona {
     // (moby/moby, daemon/info_unix.go, parseInitVersion).
     version: concat!("tini version 0.19.0 (foster ", env!("CARGO_PKG_VERSION"), ") - git.de40ad0\n"),
     codes: ExitCodes { own_failure: 1, not_executable: 126, not_found: 127 },
-    take,
     variable,
     adapt,
 };
@@ -24,7 +24,7 @@ const OPTIONS: &[Opt] = &[
     Opt::flag(Id::Verbose, 'v', "", "say more: info, -vv debug, -vvv trace"),
     Opt::flag(Id::WarnOnReap, 'w', "", "report reaped orphans as warnings instead of debug"),
     Opt::flag(Id::Group, 'g', "", "signal the command's whole process group"),
-    Opt::valued(Id::OkExit, 'e', "", ("CODE", CODE), "report CODE as 0 (repeat)"),
+    Opt { set: Some(ok_exit), ..Opt::valued(Id::OkExit, 'e', "", ("CODE", CODE), "report CODE as 0 (repeat)") },
     Opt::flag(Id::License, 'l', "", "print the license and exit"),
     Opt { id: Id::Version, short: None, ..Opt::flag(Id::Version, 'V', "version", "print the version and exit") },
     Opt::flag(Id::Help, 'h', "", "print this help and exit"),
@@ -40,8 +40,8 @@ fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
     }
 }
 
-/// tini's 0 is errors only and its default 1. It reads the number with atoi(3), which takes 0 for what is none, and has no
-/// use for a sign, so that what is negative is large.
+/// tini's 0 is errors only, and its default is 1. It reads the number with atoi(3), which makes 0 of what is no number, and
+/// it compares without a sign, so a negative number is a large one.
 fn verbosity(value: &[u8]) -> Wish {
     match leading_number(value).map_or(0, |(number, _)| number) {
         0 => Wish::Quiet,
@@ -52,19 +52,18 @@ fn verbosity(value: &[u8]) -> Wish {
     }
 }
 
-/// tini reads a code with strtol(3), to which a blank before it or a plus is no fault, and nothing at all is 0.
-fn take(config: &mut Config, id: Id, value: &[u8]) -> bool {
+/// tini reads a code with strtol(3), which skips blanks, takes a plus sign, and makes 0 of an empty text.
+fn ok_exit(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
     let code = match leading_number(value) {
         Some((number, b"")) => u8::try_from(number).ok(),
         None if value.is_empty() => Some(0),
         _ => None,
     };
-    let Some(code) = code.filter(|_| id == Id::OkExit) else { return false };
-    config.ok_codes.insert(code);
-    true
+    config.ok_codes.insert(code.ok_or(Bad::Value)?);
+    Ok(())
 }
 
-/// Asked to see to leftovers, it has to be the one whom orphans come to.
+/// A foster that sees to leftovers has to be the one whom orphans come to.
 fn adapt(config: &mut Config, given: &Given) {
     config.ways.ends_by_code = true;
     config.ways.codes = PERSONA.codes;

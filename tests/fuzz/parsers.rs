@@ -1,18 +1,15 @@
 //! Everything of foster's that reads what others wrote, for a fuzzer: no input may panic, hang, or get past what each
-//! promises. The first byte of an input chooses the parser. A part of the library where tests or a fuzzer are built, since
-//! most of these parsers are nobody else's business.
+//! promises. The first byte of an input chooses the parser. A module of the test suite and of the fuzzer.
 //!
 //! The corpus is replayed, and varied with a fixed seed, by `cargo test`. For more, with a nightly compiler and cargo-fuzz:
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz parsers tests/fuzz/corpus`.
 
 use std::ffi::{CStr, CString};
 
-use crate::cli::{self, Parsed, Persona};
-use crate::output::Line;
-use crate::proc::OneLine;
-use crate::signal::Rewrites;
-use crate::sys::Ids;
-use crate::{cgroup, config, proc, user};
+use foster::door::{
+    Ids, Line, OneLine, Parsed, Persona, Rewrites, UserSpec, Version, age, membership, parse, parse_duration,
+    parse_mount, parse_stat, resolve, value_of,
+};
 
 /// Runs one input. Where that makes a JSON line, it is returned, for another parser to read.
 pub fn run(input: &[u8]) -> Option<Vec<u8>> {
@@ -39,7 +36,7 @@ fn command_line(input: &[u8]) {
     let environment: Vec<CString> =
         variables.iter().filter_map(|entry| CString::new(entry.to_bytes().get(1..)?).ok()).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    match cli::parse(Persona::called(name), &args, &environment) {
+    match parse(Persona::called(name), &args, &environment) {
         Ok(Parsed::Run(config, warnings)) => {
             assert!(args.ends_with(config.command), "the command is the last words, byte for byte");
             assert!(warnings.iter().all(|warning| is_one_line(warning)), "{warnings:?}");
@@ -60,9 +57,9 @@ fn rewrite(input: &[u8]) {
 
 fn duration(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    if let Some(parsed) = config::parse_duration(&text) {
+    if let Some(parsed) = parse_duration(&text) {
         let milliseconds = format!("{}ms", parsed.as_millis());
-        assert_eq!(config::parse_duration(&milliseconds), Some(parsed), "{text:?}");
+        assert_eq!(parse_duration(&milliseconds), Some(parsed), "{text:?}");
     }
 }
 
@@ -70,8 +67,8 @@ fn duration(input: &[u8]) {
 fn user_files(input: &[u8]) {
     let mut parts = input.splitn(3, |b| *b == 0);
     let (spec, passwd, group) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    let Some(spec) = user::Spec::parse(spec) else { return };
-    match user::resolve(&spec, Ids { uid: 7, gid: 8 }, passwd, group) {
+    let Some(spec) = UserSpec::parse(spec) else { return };
+    match resolve(&spec, Ids { uid: 7, gid: 8 }, passwd, group) {
         Ok(user) => {
             assert!(user.identity.uid != u32::MAX && !user.identity.groups.contains(&u32::MAX));
             assert_eq!(user.identity.groups.first(), Some(&user.identity.gid));
@@ -81,20 +78,20 @@ fn user_files(input: &[u8]) {
 }
 
 fn process(input: &[u8]) {
-    if let Some(stat) = proc::parse_stat(input) {
+    if let Some(stat) = parse_stat(input) {
         assert!(is_one_line(&stat.name.to_string()), "{stat:?}");
         stat.is_dead();
-        proc::age(stat.start_ticks);
+        age(stat.start_ticks);
     }
 }
 
 /// As /proc/self/cgroup, as /proc/self/mountinfo, and as a file with counters.
 fn cgroups(input: &[u8]) {
     for name in ["memory", "pids"] {
-        let version = cgroup::membership(input, name).map(|(version, _)| version);
+        let version = membership(input, name).map(|(version, _)| version);
         for line in input.split(|b| *b == b'\n') {
-            for version in [cgroup::Version::V1, cgroup::Version::V2].into_iter().chain(version) {
-                if let Some(mount) = cgroup::parse_mount(line, version, name) {
+            for version in [Version::V1, Version::V2].into_iter().chain(version) {
+                if let Some(mount) = parse_mount(line, version, name) {
                     let directory = mount.directory(line);
                     let escapes = |directory: std::path::PathBuf| !directory.starts_with(&mount.point);
                     assert!(!directory.is_some_and(escapes), "{mount:?}");
@@ -102,7 +99,7 @@ fn cgroups(input: &[u8]) {
             }
         }
     }
-    cgroup::value_of(input, "oom_kill");
+    value_of(input, "oom_kill");
 }
 
 fn json(input: &[u8]) -> Vec<u8> {

@@ -174,7 +174,7 @@ fn an_unknown_variable_is_a_warning() {
     for binary in binaries() {
         let (code, _, stderr) = foster(&binary, &["sh", "-c", "exit 6"], &[("FOSTER_GRACEE", "1")]);
         assert_eq!(code, 6);
-        assert!(stderr.contains("warning: FOSTER_GRACEE is no variable of foster's; see foster --help"), "{stderr}");
+        assert!(stderr.contains("warning: unknown variable FOSTER_GRACEE; see foster --help"), "{stderr}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use foster::cli::{OPTIONS, Opt};
+use foster::door::{OPTIONS, Opt};
 
 use crate::harness::skipped;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use foster::cli::OPTIONS;
+use foster::door::OPTIONS;
 
 use crate::harness::skipped;
 
@@ -23,7 +23,7 @@ fn words_after(source: &str, before: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn every_json_key_and_event_is_explained() {
-    let log = [read("src/report.rs"), read("src/output.rs")].concat();
+    let log = [read("src/report/mod.rs"), read("src/report/json.rs"), read("src/output.rs")].concat();
     let members = [".text(", ".long_text(", ".plain(", ".seconds(", ".list("];
     let keys = words_after(&log, &members);
     // Events, and the values of sender and cause.
@@ -31,7 +31,7 @@ fn every_json_key_and_event_is_explained() {
     assert!(keys.len() > 30 && values.len() > 25, "the sources have changed their looks: {keys:?} {values:?}");
     let diagnostics = read("docs/diagnostics.md");
     let check = read("docs/check.md");
-    let probe = words_after(&read("src/check.rs"), &members);
+    let probe = words_after(&read("src/report/probe.rs"), &members);
     assert!(probe.len() > 10, "{probe:?}");
     for (words, document, name) in
         [(&keys, &diagnostics, "diagnostics"), (&values, &diagnostics, "diagnostics"), (&probe, &check, "check")]
@@ -58,7 +58,7 @@ fn options_and_variables(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_and_variable_stands_in_help_man_page_and_readme_and_nowhere_else() {
     let mut table: BTreeSet<String> = OPTIONS.iter().map(|opt| format!("--{}", opt.long)).collect();
-    table.extend(OPTIONS.iter().filter_map(foster::cli::Opt::variable));
+    table.extend(OPTIONS.iter().filter_map(foster::door::Opt::variable));
     table.insert("FOSTER_LOG".to_owned());
     // mdoc writes --grace as `Fl -grace`.
     let man = read("docs/foster.1");
@@ -165,7 +165,7 @@ fn every_command_line_is_one_that_foster_takes() {
             if args.last().is_none_or(|last| *last == c"--") {
                 args.push(c"command");
             }
-            let parsed = foster::cli::parse(None, &args, &[]);
+            let parsed = foster::door::parse(None, &args, &[]);
             assert!(parsed.is_ok(), "{path}: foster {}: {parsed:?}", line.join(" "));
             seen += 1;
         }
@@ -182,7 +182,10 @@ fn every_test_that_is_named_exists() {
     for cell in tables.split(['|', '\n']) {
         let mut file = None;
         // What stands in backquotes.
-        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', '/'])) {
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| {
+            let is_path = name.contains('/') && !name.ends_with(".rs");
+            !name.contains(' ') && !is_path
+        }) {
             let (source, test) = match (name.split_once("::"), &file) {
                 (Some((module, test)), _) => (format!("tests/suite/{module}.rs"), test),
                 _ if name == "parsers.rs" => {

@@ -18,6 +18,8 @@ mod harness;
 mod leftovers;
 mod packages;
 mod page_cache;
+#[path = "../fuzz/parsers.rs"]
+mod parsers;
 mod pause;
 mod policy;
 mod programs;

@@ -3,7 +3,7 @@
 use std::env::var;
 
 fn main() {
-    println!("cargo::rerun-if-changed=src/build.rs");
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/layout.ld");
     let is = |variable: &str, value: &str| var(variable).is_ok_and(|found| found == value);
     // As .cargo/config.toml has it. A position-independent program has more parts, which that layout does not know.

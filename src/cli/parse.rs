@@ -1,0 +1,313 @@
+//! Reads the command line and the environment.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use lexopt::Arg;
+
+use super::help::printed;
+use super::options::{Bad, Env, Given, Id, OPTIONS, Opt};
+use super::persona::{Persona, Wish, by_long, by_short};
+use crate::config::{Config, LIMITS};
+use crate::output::TARGET;
+use crate::text::OneLine;
+
+/// No option has this variable: it is a filter, and `-v` is a level.
+const LOG_VARIABLE: &str = "FOSTER_LOG";
+
+/// Options about a command have no meaning without one. Most of them are harmless, but somebody may rely on these.
+#[cold]
+fn check_pause(config: &Config) -> Result<(), String> {
+    if let Some(word) = config.command.first() {
+        return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
+    }
+    if config.user.is_some() || config.directory.is_some() {
+        return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
+    }
+    Ok(())
+}
+
+/// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
+fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
+    parser.next().map_err(|error| match error {
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("option {option} takes no value, but '{}' was given", OneLine(value.as_bytes()))
+        }
+        other => other.to_string(),
+    })
+}
+
+/// The limits of `--check=LIMITS`, or the next word if it looks like some.
+fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
+    let looks_like_limits = |word: &OsStr| {
+        let word = word.as_bytes();
+        word.starts_with(b"zombies=") || word.starts_with(b"pids=")
+    };
+    parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(looks_like_limits))
+}
+
+/// The FOSTER_ variables of the environment; an entry without `=` is none.
+fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !entry.starts_with(b"FOSTER_") {
+        return None;
+    }
+    name_and_value(entry)
+}
+
+fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = entry.iter().position(|b| *b == b'=')?;
+    Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
+}
+
+#[cold]
+fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
+    let bad = || {
+        format!(
+            "variable {LOG_VARIABLE}: '{}' is no log filter; a level is accepted (off, error, warn, info, debug, trace), \
+             or foster=LEVEL",
+            OneLine(value)
+        )
+    };
+    let text = std::str::from_utf8(value).map_err(|_| bad())?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
+    // The syntax takes any other word for the name of a module, so `warning` or `foster:debug` would silence foster altogether.
+    let mut directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
+    let concerns_foster = |directive: &str| {
+        let is_level = directive.parse::<log::LevelFilter>().is_ok();
+        directive.is_empty() || is_level || directive.split('=').next() == Some(TARGET)
+    };
+    if !directives.all(concerns_foster) {
+        return Err(bad());
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// The configuration as it is being read.
+#[derive(Default)]
+pub struct CommandLine<'a> {
+    pub config: Config<'a>,
+    given: Given,
+    /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
+    pub is_check: bool,
+    /// The first thing that is wrong.
+    pub fault: Option<String>,
+}
+
+impl<'a> CommandLine<'a> {
+    /// The options and the command behind them. Returns what is to be printed instead of running anything.
+    pub fn read_options(&mut self, persona: Option<&Persona>, args: &'a [&'a CStr]) -> Option<String> {
+        let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
+        let mut parser = lexopt::Parser::from_args(words);
+        loop {
+            let (name, opt) = match next(&mut parser) {
+                Ok(Some(Arg::Short(c))) => (format!("-{c}"), by_short(persona, c)),
+                Ok(Some(Arg::Long(name))) => (format!("--{name}"), by_long(persona, name)),
+                Ok(Some(Arg::Value(_))) => {
+                    let rest = parser.raw_args().map_or(0, |raw| raw.as_slice().len());
+                    let first = args.len().saturating_sub(rest).saturating_sub(1);
+                    self.config.command = args.get(first..).unwrap_or_default();
+                    return None;
+                }
+                Ok(None) => return None,
+                Err(message) => {
+                    self.refuse(message);
+                    continue;
+                }
+            };
+            let Some(opt) = opt else {
+                let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
+                self.refuse(format!("unknown option '{}'; see {help}", OneLine(name.as_bytes())));
+                continue;
+            };
+            if let Some(text) = printed(opt.id, persona) {
+                match self.fault {
+                    None => return Some(text),
+                    Some(_) => continue,
+                }
+            }
+            if let Err(message) = self.read_option(&mut parser, &name, opt) {
+                self.refuse(message);
+            }
+        }
+    }
+
+    #[cold]
+    fn read_option(&mut self, parser: &mut lexopt::Parser, name: &str, opt: &Opt) -> Result<(), String> {
+        let value = match opt.value {
+            _ if opt.id == Id::Check => {
+                self.is_check = true;
+                let Some(limits) = check_limits(parser) else { return Ok(()) };
+                Some(limits)
+            }
+            Some((placeholder, accepted)) => {
+                Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
+            }
+            None => None,
+        };
+        let value = value.as_deref().map(OsStrExt::as_bytes);
+        self.apply(opt, value).map_err(|error| format!("option {name}: {error}"))
+    }
+
+    /// foster's own variables. Returns warnings about those that are none.
+    pub fn read_environment(&mut self, environment: &[&CStr]) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let by_flag = self.given.clone();
+        for (name, value) in environment.iter().filter_map(|entry| foster_variable(entry.to_bytes())) {
+            if name == LOG_VARIABLE.as_bytes() {
+                match log_filter(value) {
+                    Ok(filter) => self.config.log.filter = filter,
+                    Err(message) => self.refuse(message),
+                }
+            } else if let Some(opt) = Opt::by_variable(name) {
+                if !by_flag.is_on(opt.id)
+                    && let Err(error) = self.apply_variable(opt, value)
+                {
+                    self.refuse(format!("variable {}: {error}", OneLine(name)));
+                }
+            } else {
+                warnings.push(format!("unknown variable {}; see foster --help", OneLine(name)));
+            }
+        }
+        // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
+        let verbose_by_flag = by_flag.is_on(Id::Verbose) || by_flag.is_on(Id::Debug);
+        if self.config.log.filter.is_some() && !verbose_by_flag {
+            self.config.log.verbosity = 0;
+        }
+        warnings
+    }
+
+    /// What is wrong with options that do not go together, or with the command.
+    pub fn check(&mut self, persona: Option<&Persona>) {
+        let Config { grace, stop_delay, .. } = self.config;
+        if grace.is_some_and(|grace| grace <= stop_delay) && !stop_delay.is_zero() {
+            self.refuse(
+                "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
+                 left between the delay and SIGKILL"
+                    .to_owned(),
+            );
+        }
+        let command = self.config.command.first();
+        if self.is_check {
+            if let Some(word) = command {
+                self.refuse(format!(
+                    "option --check runs no command, but '{}' was given; limits are {LIMITS}",
+                    OneLine(word.to_bytes())
+                ));
+            }
+        } else if self.config.pause {
+            if let Err(message) = check_pause(&self.config) {
+                self.refuse(message);
+            }
+        } else if command.is_none() {
+            let name = persona.map_or("foster", Persona::name);
+            self.refuse(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
+        }
+    }
+
+    fn refuse(&mut self, message: String) {
+        self.fault.get_or_insert(message);
+    }
+
+    /// Applies one option. The error says what is wrong with the value, without the option's name.
+    #[cold]
+    fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
+        self.given.note(opt.id, true);
+        let value = value.unwrap_or_default();
+        opt.setter()(&mut self.config, value).map_err(|bad| {
+            let shown = OneLine(value);
+            match bad {
+                Bad::Value => {
+                    let accepted = opt.value.map_or("", |(_, accepted)| accepted);
+                    format!("'{shown}' is not accepted; give {accepted}")
+                }
+                Bad::Because(reason) => format!("'{shown}' is not accepted: {reason}"),
+            }
+        })
+    }
+
+    /// Does what the peer's variables ask for, where no option of the peer's and no FOSTER_ variable has said otherwise. Then takes
+    /// on the peer's ways.
+    #[cold]
+    pub fn apply_persona(&mut self, persona: &Persona, environment: &[&CStr]) {
+        let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
+        for (name, value) in environment.iter().filter_map(|entry| name_and_value(entry.to_bytes())) {
+            match (persona.variable)(name, value) {
+                Some(Wish::Option(id)) if self.given.switch(id).is_none() => {
+                    let opt = OPTIONS.iter().find(|opt| opt.id == id);
+                    if let Some(Err(error)) = opt.map(|opt| self.apply(opt, None)) {
+                        self.refuse(format!("variable {}: {error}", OneLine(name)));
+                    }
+                }
+                Some(Wish::Quiet) if !level_is_set => self.config.log.filter = Some("error".to_owned()),
+                Some(Wish::Verbosity(verbosity)) if !level_is_set => self.config.log.verbosity = verbosity,
+                _ => {}
+            }
+        }
+        (persona.adapt)(&mut self.config, &self.given);
+    }
+
+    /// One variable of the environment.
+    #[cold]
+    fn apply_variable(&mut self, opt: &Opt, value: &[u8]) -> Result<(), String> {
+        let shown = OneLine(value);
+        match opt.env {
+            Env::None => Ok(()),
+            Env::Flag => match value.to_ascii_lowercase().as_slice() {
+                b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
+                b"" => Ok(()),
+                b"0" | b"false" | b"no" | b"off" => {
+                    self.given.note(opt.id, false);
+                    Ok(())
+                }
+                _ => Err(format!("'{shown}' is not accepted; give 1 or 0")),
+            },
+            Env::Count => {
+                let count = std::str::from_utf8(value).ok().and_then(|text| match text {
+                    "" => Some(0),
+                    text => text.parse::<u8>().ok().filter(|count| *count <= 3),
+                });
+                let count = count.ok_or_else(|| format!("'{shown}' is not accepted; give a number from 0 to 3"))?;
+                (0..count).try_for_each(|_| self.apply(opt, None))
+            }
+            // FOSTER_USER=$NAME with an unset NAME must not mean root.
+            Env::Value if value.is_empty() && opt.id != Id::User => Ok(()),
+            Env::Value => self.apply(opt, Some(value)),
+            Env::List => {
+                let mut items = value.split(|b| *b == b',').filter(|item| !item.is_empty());
+                items.try_for_each(|item| self.apply(opt, Some(item)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_filter_is_accepted_if_each_part_of_it_concerns_foster() {
+        let filter = |text: &str| log_filter(text.as_bytes());
+        for text in ["debug", "OFF", "foster", "foster=debug", " foster=debug , warn", "foster=", "info/SIGTERM"] {
+            assert_eq!(filter(text), Ok(Some(text.to_owned())), "{text}");
+        }
+        assert_eq!(filter(" "), Ok(None));
+        for text in
+            ["warning", "foster:debug", "foster.debug", "foster-debug", "foster_debug", "fosterx=debug", "foster::x"]
+                .into_iter()
+                .chain([
+                    "foster::x=debug",
+                    "foster =debug",
+                    "foste=debug",
+                    "Foster=debug",
+                    "foster=loud",
+                    "foster=debug=info",
+                ])
+                .chain(["warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
+        {
+            assert!(filter(text).is_err_and(|error| error.contains("is no log filter")), "{text}");
+        }
+    }
+}

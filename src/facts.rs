@@ -1,0 +1,194 @@
+//! What happened, as plain data: what the policy decides to say, and what the reporter finds words for.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::exit::{Death, Outcome};
+use crate::signal::{Delivery, Sender, Signal};
+use crate::text::Name;
+
+/// Something worth saying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The command was executed.
+    Started { pid: i32 },
+    /// A signal arrived, whatever becomes of it.
+    Received(Delivery),
+    /// A signal went where it should.
+    Forwarded {
+        delivery: Delivery,
+        signal: Signal,
+        /// To the command's whole group.
+        group: bool,
+    },
+    /// The receiver had just ended.
+    ForwardTooLate(Signal),
+    /// The kernel refused, for example because the command now runs as another user.
+    ForwardFailed {
+        signal: Signal,
+        /// kill(2)'s errno.
+        errno: Errno,
+    },
+    /// `-r SIGNAL:0` held it back.
+    Dropped(Delivery),
+    /// `--stop-delay` holds a stop request for so long.
+    Held {
+        delivery: Delivery,
+        /// For how long, at most.
+        delay: Duration,
+    },
+    /// The command was stopped, and no shell is there to continue it.
+    CommandStopped {
+        signal: Signal,
+        /// foster continued it.
+        continued: bool,
+    },
+    /// The command ended, and what it left is asked to end too.
+    LeftoversAsked,
+    /// The command ended, and foster stays for what it left (`--wait`).
+    LeftoversAwaited,
+    /// What the command left was sent this stop signal, and no shell is there to continue it, so foster did.
+    LeftoversContinued(Signal),
+    /// A signal went to what the command left.
+    ForwardedToLeftovers { delivery: Delivery, signal: Signal },
+    /// The leftovers cannot be found, so they are left alone.
+    LeftoversUnknown(Errno),
+    /// An orphan was reaped.
+    Orphan(Orphan),
+    /// The command is gone.
+    CommandEnded(CommandEnd),
+    /// foster ends, and this is what happened.
+    Finished(Summary),
+    /// There is no command, as `--pause` says.
+    Paused,
+    /// A signal ended the pause.
+    PauseEnded { delivery: Delivery, orphans: u64 },
+    /// A persona whose peer is no subreaper runs as something else than PID 1.
+    OrphansElsewhere,
+    /// Something that was to be set up could not be had; the command runs all the same.
+    Degraded {
+        what: Lack,
+        /// The system call's errno.
+        errno: Errno,
+    },
+}
+
+/// A reaped orphan with everything that is gone once it is reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub pid: i32,
+    pub death: Death,
+    /// Its name, where /proc could be read.
+    pub name: Option<Name>,
+    /// How long it lived, where /proc could be read.
+    pub age: Option<Duration>,
+    /// CPU time of it and of the children that it waited for, user and system (getrusage(2), RUSAGE_CHILDREN).
+    pub cpu: Duration,
+    /// Its largest resident set, or that of its largest child, in KiB.
+    pub max_rss_kib: i64,
+    /// How much the cgroup's oom_kill count rose meanwhile; looked at only if SIGKILL ended it.
+    pub oom_kills: u64,
+}
+
+/// The end of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// Its process ID, free for reuse by now.
+    pub pid: i32,
+    /// How it ended; `None`: not even SIGKILL did that, and foster ends without it.
+    pub death: Option<Death>,
+    /// How long it ran.
+    pub ran: Duration,
+    /// Whether somebody wanted that.
+    pub cause: Cause,
+    /// How much the cgroup's oom_kill count rose while it ran; looked at only if SIGKILL ended it, or if it exited with
+    /// another status than 0 unasked.
+    pub oom_kills: u64,
+}
+
+/// All that happened, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub end: CommandEnd,
+    /// What else was reaped.
+    pub reaped: Reaped,
+    /// The grace was over, and SIGKILL was sent to all that was left.
+    pub grace_over: bool,
+    /// How foster ends.
+    pub outcome: Outcome,
+    /// foster's own process group gets this, just before foster dies of it.
+    pub group_signal: Option<Signal>,
+}
+
+/// How many processes foster reaped beside the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Orphans that ended by themselves.
+    pub orphans: u64,
+    /// Leftovers that ended after they had been asked to.
+    pub stopped: u64,
+    /// Leftovers that foster's SIGKILL ended.
+    pub killed: u64,
+}
+
+impl Summary {
+    /// Whether somebody who only sees the end wants to know why: a death that nobody asked for, a failure, or a stop that
+    /// took longer than the grace.
+    pub fn is_abnormal(&self) -> bool {
+        match self.end.cause {
+            Cause::Incident => true,
+            Cause::Unasked => self.outcome != Outcome::Code(0) || self.grace_over,
+            Cause::StopRequest { .. } | Cause::Forwarded | Cause::Terminal => self.grace_over,
+        }
+    }
+}
+
+/// Why the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It ended by itself.
+    Unasked,
+    /// foster was asked to stop.
+    StopRequest {
+        signal: Signal,
+        /// By this process.
+        sender: Sender,
+        /// This long before the end.
+        took: Duration,
+    },
+    /// A signal that foster forwarded ended it.
+    Forwarded,
+    /// The terminal's Ctrl-C, Ctrl-\ or hang-up.
+    Terminal,
+    /// A signal that nobody sent through foster: a crash, the OOM killer, a stray kill.
+    Incident,
+}
+
+/// Something that could not be had, without which foster and the command go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The command's process group.
+    Group,
+    /// The terminal, for the command.
+    Terminal,
+    /// foster's being a subreaper.
+    Subreaper,
+    /// The signal at the death of foster's parent.
+    ParentDeath,
+    /// The termination log, at the start.
+    TerminationLog,
+    /// The termination log, at the end.
+    LastWord,
+}
+
+/// Why those who are still alive are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roll {
+    /// foster waits for them, so much longer at most; `None`: without a limit of its own.
+    Awaited(Option<Duration>),
+    /// Their time is up: SIGKILL follows.
+    Killed,
+    /// SIGKILL did not end them, so foster ends without them.
+    GivenUp,
+}

@@ -1,0 +1,276 @@
+//! Stop requests, the grace, and what becomes of leftovers.
+
+use std::time::Duration;
+
+use super::{Action, Held, Killing, Leftovers, Phase, Standing, State, StopRequest, forward_to_command};
+use crate::config::{AtEnd, Config};
+use crate::exit::{Death, Outcome};
+use crate::facts::{Cause, CommandEnd, Report, Roll, Summary};
+use crate::signal::{Delivery, Signal};
+
+/// How long leftovers are waited for in silence.
+const ROLL_AFTER: Duration = Duration::from_secs(1);
+/// The pause between two rounds of SIGKILL, in which foster reaps.
+pub(super) const KILL_AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// After this long, SIGKILL has either worked or never will: a process in uninterruptible sleep, or another user's.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// Holds the first stop request for `--stop-delay`, or forwards it. A second one releases the first, and both are forwarded.
+pub(super) fn on_request(
+    state: &mut State,
+    delivery: Delivery,
+    signal: Signal,
+    now: Duration,
+    actions: &mut Vec<Action>,
+) {
+    let is_first = state.stop_request.is_none();
+    note_stop_request(state, delivery, now);
+    if is_first && !state.stop_delay.is_zero() && !state.is_asking_leftovers() {
+        state.held = Some(Held { delivery, signal, until: now.saturating_add(state.stop_delay) });
+        actions.push(Action::Say(Report::Held { delivery, delay: state.stop_delay }));
+        return;
+    }
+    release(state, now, actions);
+    forward_request(state, delivery, signal, now, actions);
+}
+
+/// The first stop request starts the clock of `--grace`.
+fn note_stop_request(state: &mut State, delivery: Delivery, now: Duration) {
+    if state.stop_request.is_some() {
+        return;
+    }
+    state.stop_request = Some(StopRequest { signal: delivery.signal, sender: delivery.sender, at: now });
+    if let Some(grace) = state.grace {
+        kill_by(state, now.saturating_add(grace));
+    }
+}
+
+fn kill_by(state: &mut State, when: Duration) {
+    state.kill_at = Some(state.kill_at.map_or(when, |earlier| earlier.min(when)));
+}
+
+/// Forwards the stop request that was held, if one was.
+fn release(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    if let Some(held) = state.held.take() {
+        forward_request(state, held.delivery, held.signal, now, actions);
+    }
+}
+
+fn forward_request(state: &mut State, delivery: Delivery, signal: Signal, now: Duration, actions: &mut Vec<Action>) {
+    match &mut state.phase {
+        Phase::Running { pid, standing, .. } => {
+            let (pid, stood) = (*pid, std::mem::replace(standing, Standing::Up));
+            forward_to_command(state, delivery, signal, actions);
+            state.asked_with.insert(signal);
+            // A stopped process takes only SIGKILL and SIGCONT. A shell's kill builtin continues its stopped job too.
+            if stood != Standing::Up {
+                actions.push(Action::Continue(pid));
+            }
+        }
+        Phase::Ended { leftovers, .. } => {
+            actions.push(Action::ForwardToLeftovers { signal, delivery });
+            // They may have been stopped since they were asked.
+            actions.push(Action::SignalLeftovers(Signal::CONT));
+            if *leftovers == Leftovers::Awaited {
+                *leftovers = Leftovers::Asked;
+                state.roll_at = Some(now.saturating_add(ROLL_AFTER));
+            }
+        }
+        // There is nobody to forward to.
+        Phase::Paused => {}
+    }
+}
+
+/// Asks the group of the command that has just died. Later would be too late: once the command is reaped, its group may be
+/// empty, and the number another's.
+pub(super) fn on_unreaped(state: &mut State, pid: i32, actions: &mut Vec<Action>) {
+    if !state.is_command(pid) || state.at_end != AtEnd::AskGroup {
+        return;
+    }
+    state.at_end = AtEnd::Leave;
+    if let Some(signal) = state.rewrites.apply(Signal::TERM) {
+        actions.push(Action::SignalGroup { leader: pid, signal });
+    }
+}
+
+/// The command is gone.
+pub(super) fn on_command_death(
+    state: &mut State,
+    death: Death,
+    oom_kills: u64,
+    now: Duration,
+    actions: &mut Vec<Action>,
+) {
+    let Phase::Running { pid, since, .. } = state.phase else { return };
+    let ran = now.saturating_sub(since);
+    let end = CommandEnd { pid, death: Some(death), ran, cause: cause_of(state, Some(death), now), oom_kills };
+    actions.push(Action::Say(Report::CommandEnded(end)));
+    // From here on Ctrl-C is for foster, whose leftovers may take their time.
+    if state.had_terminal {
+        actions.push(Action::TakeTerminal(pid));
+    }
+    // A stop request that was held has got what it asked for.
+    state.held = None;
+    state.phase = Phase::Ended { end, leftovers: Leftovers::Unseen, suspended: None };
+}
+
+/// Counts an orphan as what it was.
+pub(super) fn on_orphan_death(state: &mut State, death: Death) {
+    let was_asked = state.is_asking_leftovers();
+    let reaped = &mut state.reaped;
+    let count = match death {
+        Death::Killed { signal: Signal::KILL, .. } if state.killing.is_some() => &mut reaped.killed,
+        _ if was_asked => &mut reaped.stopped,
+        _ => &mut reaped.orphans,
+    };
+    *count = count.saturating_add(1);
+}
+
+pub(super) fn on_drained(state: &mut State, children_left: bool, now: Duration, actions: &mut Vec<Action>) {
+    let Phase::Ended { end, leftovers, .. } = &mut state.phase else { return };
+    if !children_left || state.at_end != AtEnd::StopLeftovers {
+        let end = *end;
+        actions.push(Action::End(summary(state, end)));
+        return;
+    }
+    if *leftovers != Leftovers::Unseen {
+        return;
+    }
+    if state.wait && state.stop_request.is_none() {
+        *leftovers = Leftovers::Awaited;
+        actions.push(Action::Say(Report::LeftoversAwaited));
+        return;
+    }
+    *leftovers = Leftovers::Asked;
+    if state.killing.is_some() {
+        return;
+    }
+    if state.stop_request.is_none() {
+        kill_by(state, now.saturating_add(state.grace.unwrap_or(Config::LEFTOVER_GRACE)));
+    }
+    if state.kill_at.is_some_and(|when| when <= now) {
+        kill(state, now, actions);
+        return;
+    }
+    state.roll_at = Some(now.saturating_add(ROLL_AFTER));
+    actions.push(Action::Say(Report::LeftoversAsked));
+    actions.push(Action::SignalLeftovers(Signal::TERM));
+    actions.push(Action::SignalLeftovers(Signal::CONT));
+}
+
+pub(super) fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    if state.held.is_some_and(|held| held.until <= now) {
+        release(state, now, actions);
+    }
+    if let Some(killing) = &mut state.killing {
+        if killing.again_at <= now {
+            if now.saturating_sub(killing.since) >= GIVE_UP_AFTER {
+                give_up(state, now, actions);
+                return;
+            }
+            killing.again_at = now.saturating_add(KILL_AGAIN_AFTER);
+            actions.push(Action::SignalLeftovers(Signal::KILL));
+        }
+    } else if state.kill_at.is_some_and(|when| when <= now) {
+        kill(state, now, actions);
+    }
+    if state.roll_at.is_some_and(|when| when <= now) {
+        state.roll_at = None;
+        let left = state.kill_at.map(|when| when.saturating_sub(now));
+        actions.push(Action::NameLeftovers(Roll::Awaited(left)));
+    }
+}
+
+/// The time is up, for the command and for all that it left.
+fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    state.killing = Some(Killing { since: now, again_at: now.saturating_add(KILL_AGAIN_AFTER) });
+    state.roll_at = None;
+    state.forwarded.insert(Signal::KILL);
+    actions.push(Action::NameLeftovers(Roll::Killed));
+    if let Phase::Running { pid, .. } = state.phase {
+        actions.push(Action::KillCommand(pid));
+    }
+    actions.push(Action::SignalLeftovers(Signal::KILL));
+}
+
+/// Nobody can ask or kill what cannot be found, so there is nothing to wait for.
+#[cold]
+pub(super) fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
+    if let Phase::Ended { end, leftovers: Leftovers::Asked, .. } = state.phase {
+        actions.push(Action::End(summary(state, end)));
+    }
+}
+
+/// As PID 1, foster's end is theirs too: the kernel sees to it.
+fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
+    let end = match state.phase {
+        // A pause kills nobody.
+        Phase::Paused => return,
+        Phase::Ended { end, .. } => end,
+        Phase::Running { pid, since, .. } => {
+            let ran = now.saturating_sub(since);
+            CommandEnd { pid, death: None, ran, cause: cause_of(state, None, now), oom_kills: 0 }
+        }
+    };
+    actions.push(Action::NameLeftovers(Roll::GivenUp));
+    actions.push(Action::End(summary(state, end)));
+}
+
+fn summary(state: &State, end: CommandEnd) -> Summary {
+    // A command that SIGKILL did not end has no signal that foster could end by as well.
+    let killed = Death::Killed { signal: Signal::KILL, core_dumped: false };
+    let outcome = match end.death {
+        Some(death) => state.outcome(death),
+        None => Outcome::of(killed, &state.ok_codes, true),
+    };
+    // The terminal sent it to the command's group alone. Without foster the rest of the job would have got it too: a shell
+    // ends its script only if it got the signal itself and its child died of it.
+    let group_signal = match outcome {
+        Outcome::Signal(signal @ (Signal::INT | Signal::QUIT)) if end.cause == Cause::Terminal => Some(signal),
+        _ => None,
+    };
+    Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome, group_signal }
+}
+
+impl State {
+    fn is_asking_leftovers(&self) -> bool {
+        matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
+    }
+
+    /// What foster makes of the command's death. With `-e stop`, an end by the signal that asked for it is a success. So is
+    /// the exit code that a shell or a JVM makes of that signal after it has caught it: both look the same from outside.
+    fn outcome(&self, death: Death) -> Outcome {
+        let by_request = Signal::new(i32::from(death.code()).saturating_sub(128))
+            .is_some_and(|signal| self.asked_with.contains(signal));
+        if self.ok_stop && by_request {
+            return Outcome::Code(0);
+        }
+        Outcome::of(death, &self.ok_codes, self.ends_by_code)
+    }
+}
+
+/// Whether the command's end was somebody's wish. A crash during a requested stop is still a crash.
+fn cause_of(state: &State, death: Option<Death>, now: Duration) -> Cause {
+    let killed_by = match death {
+        Some(Death::Killed { signal, .. }) => Some(signal),
+        Some(Death::Exited(_)) | None => None,
+    };
+    match (killed_by, state.request_to_command()) {
+        (Some(signal), _) if is_terminals(signal) && state.had_terminal && !state.forwarded.contains(signal) => {
+            Cause::Terminal
+        }
+        // In a pipeline a reader that has seen enough ends its writer this way; no shell says a word about it.
+        (Some(Signal::PIPE), _) if !state.is_pid1 => Cause::Unasked,
+        (Some(signal), _) if !state.forwarded.contains(signal) => Cause::Incident,
+        (_, Some(request)) => {
+            Cause::StopRequest { signal: request.signal, sender: request.sender, took: now.saturating_sub(request.at) }
+        }
+        (Some(_), None) => Cause::Forwarded,
+        (None, None) => Cause::Unasked,
+    }
+}
+
+/// The signals that a terminal sends to its foreground group by itself: Ctrl-C, Ctrl-\ and the line going away.
+fn is_terminals(signal: Signal) -> bool {
+    matches!(signal, Signal::INT | Signal::QUIT | Signal::HUP)
+}

@@ -1,0 +1,178 @@
+//! Why the command could not be started. The words are here and not in `report`, because they come from a look at the file
+//! that could not be executed.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::config::Config;
+use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
+use crate::sys::Identity;
+use crate::text::OneLine;
+
+/// The command could not be started.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// foster's exit code.
+    pub code: u8,
+    /// One line that says why.
+    pub message: String,
+}
+
+impl Failure {
+    /// There is no such file.
+    #[cold]
+    pub fn not_found(name: &[u8], path: Option<&[u8]>) -> Failure {
+        let where_ = fmt::from_fn(|f| match path {
+            Some(path) => write!(f, "not found in PATH ({})", OneLine(path)),
+            None => f.write_str("no such file or directory"),
+        });
+        Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}", OneLine(name)) }
+    }
+
+    /// The kernel refused the fork.
+    #[cold]
+    pub fn no_process(errno: Errno) -> Failure {
+        let hint = match errno {
+            Errno::EAGAIN => " (a limit on processes: ulimit -u, or pids.max of the cgroup)",
+            _ => "",
+        };
+        Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
+    }
+
+    /// A sandbox refuses a system call without which there is no init.
+    pub fn refused(call: &str, errno: Errno) -> Failure {
+        let message = format!("cannot supervise a command, {call} is refused: {}", errno.desc());
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    /// The child could not become the user.
+    #[cold]
+    pub fn no_user(config: &Config, identity: Option<&Identity>, errno: Errno) -> Failure {
+        let ids = fmt::from_fn(|f| match identity {
+            Some(Identity { uid, gid, .. }) => write!(f, " (uid {uid}, gid {gid})"),
+            None => Ok(()),
+        });
+        let hint = match errno {
+            Errno::EPERM => " (it takes CAP_SETUID and CAP_SETGID, and a user namespace may deny it)",
+            Errno::EINVAL => " (this user namespace does not map one of the ids, or there are too many groups)",
+            _ => "",
+        };
+        let message =
+            format!("cannot run the command{}{ids}: {}{hint}", as_user(config), errno.desc().to_ascii_lowercase());
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    /// The child could not enter the directory.
+    #[cold]
+    pub fn no_directory(config: &Config, errno: Errno) -> Failure {
+        let directory = OneLine(config.directory.as_deref().unwrap_or_default().to_bytes());
+        let message =
+            format!("cannot enter directory '{directory}'{}: {}", as_user(config), errno.desc().to_ascii_lowercase());
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    /// The kernel lets a process change to a user who has too many, and refuses its exec instead (execve(2), EAGAIN).
+    #[cold]
+    pub fn too_many_processes(config: &Config) -> Failure {
+        let message = format!(
+            "cannot run the command{}: a limit on the user's processes is exceeded (ulimit -u)",
+            as_user(config)
+        );
+        Failure { code: OWN_FAILURE, message }
+    }
+
+    /// A text file without #! needs the shell, and that could not be executed.
+    #[cold]
+    pub fn no_shell(config: &Config, script: &CStr, shell: &CStr, errno: Errno) -> Failure {
+        let (script, shell) = (OneLine(script.to_bytes()), OneLine(shell.to_bytes()));
+        let message = format!(
+            "cannot run {script}{}: it is a text file without #!, for which {shell} is needed: {}",
+            as_user(config),
+            errno.desc()
+        );
+        Failure { code: NOT_EXECUTABLE, message }
+    }
+}
+
+/// No file could be executed. This is the one that tells most about why.
+pub struct ExecFailed {
+    pub path: CString,
+    /// Where foster finds it: foster's working directory is another one than the command's.
+    pub file: PathBuf,
+    pub errno: Errno,
+}
+
+impl ExecFailed {
+    /// What is said about it, after a look at the file.
+    #[cold]
+    pub fn into_failure(self, name: &[u8], search: Option<&[u8]>, config: &Config) -> Failure {
+        if self.errno == Errno::ENOENT && self.file.symlink_metadata().is_err() {
+            return Failure::not_found(name, search);
+        }
+        // There is a file, and the kernel still says ENOENT: what it needs to run is missing. env(1) says 127 here too.
+        let code = if self.errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+        let (path, reason) = (OneLine(self.path.to_bytes()), self.reason(&self.file));
+        Failure { code, message: format!("cannot run {path}{}: {reason}", as_user(config)) }
+    }
+
+    /// The errno in words that say what to mend.
+    fn reason(&self, path: &Path) -> String {
+        match self.errno {
+            Errno::EACCES => match path.metadata() {
+                Ok(file) if file.is_dir() => "it is a directory".to_owned(),
+                Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+                    "permission denied: the file has no execute permission (chmod +x)".to_owned()
+                }
+                // foster may look further than the user.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    "permission denied: its directory may not be searched".to_owned()
+                }
+                _ => "permission denied".to_owned(),
+            },
+            Errno::ENOENT => match interpreter(path) {
+                Some(interpreter) => format!("its interpreter '{}' does not exist", OneLine(&interpreter)),
+                None => "the file is there, but its dynamic loader is not, or it is a dangling link".to_owned(),
+            },
+            Errno::ENOEXEC => "it is no program for this machine: another architecture, or a damaged file".to_owned(),
+            other => other.desc().to_ascii_lowercase(),
+        }
+    }
+}
+
+/// The program that a script's first line names.
+fn interpreter(path: &Path) -> Option<Vec<u8>> {
+    let start = first_bytes(path)?;
+    let line = start.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?.trim_ascii_start();
+    // Not trimmed at the end: a carriage return there is just what is wrong.
+    line.split(|b| *b == b' ' || *b == b'\t').next().map(<[u8]>::to_vec)
+}
+
+/// Whether it is text, as the shells decide it: no NUL before the end of the first line.
+pub fn is_text(path: &Path) -> bool {
+    first_bytes(path).is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
+}
+
+pub fn as_path(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
+}
+
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(256).read_to_end(&mut start).ok()?;
+    Some(start)
+}
+
+/// ` as user 'app'`, for whoever wonders what a permission was denied to.
+fn as_user(config: &Config) -> impl fmt::Display {
+    fmt::from_fn(|f| match &config.user {
+        Some(user) => write!(f, " as user '{user}'"),
+        None => Ok(()),
+    })
+}

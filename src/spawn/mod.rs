@@ -1,0 +1,302 @@
+//! Everything between the fork and the exec.
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Pid, chdir, getgroups, setpgid, setsid};
+
+use crate::config::{Apart, Config};
+use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
+use crate::signal::{Signal, SignalSet};
+use crate::sys::{self, CStrings, Disposition, Identity, Ids, LateText};
+use crate::terminal::Foreground;
+use crate::user::{self, User};
+
+mod failure;
+mod search;
+
+pub use failure::Failure;
+use failure::{ExecFailed, as_path, is_text};
+use search::Search;
+
+/// What foster changed for itself and the command is to have as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// The signal mask.
+    pub mask: SignalSet,
+    /// What was to happen with SIGCHLD.
+    pub sigchld: Disposition,
+}
+
+/// A command that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Spawned {
+    /// Its process ID and that of its process group.
+    pub pid: i32,
+    /// Why it has no process group of its own, if it has not.
+    pub no_group: Option<Errno>,
+    /// Its group is in the foreground of its controlling terminal.
+    pub has_terminal: bool,
+    /// Why it did not get the terminal that was foster's to give, if it did not.
+    pub no_terminal: Option<Errno>,
+}
+
+/// Starts the command in its own process group, in the terminal's foreground if foster was there, or in its own session;
+/// as the user and in the directory that were asked for.
+///
+/// # Errors
+/// The exit code for foster, and the line that says why.
+#[inline(never)]
+pub fn spawn(
+    config: &Config,
+    environment: &[&CStr],
+    inherited: Inherited,
+    own: i32,
+    terminal: Option<&Foreground>,
+) -> Result<Spawned, Failure> {
+    let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
+    sys::can_wait_for_children(own).map_err(|errno| Failure::refused("wait4(2)", errno))?;
+    let user = wanted_user(config)?;
+    let environment = match &user {
+        Some(user) => &with_home(environment, &user.home),
+        None => environment,
+    };
+    let search = Search::new(name.to_bytes(), environment);
+    let args = CStrings::new(config.command.iter().copied());
+    let identity = user.as_ref().map(|user| &user.identity).filter(|identity| !is_own(identity));
+    let child = Child { config, environment, inherited, own, terminal, identity };
+    let unexecutable = match child.spawn(&search, &args)? {
+        Attempt::Running(spawned) => return Ok(spawned),
+        Attempt::Failed(failed) => failed,
+    };
+    // A text file without #! runs under the shell, as POSIX asks of execvp.
+    if unexecutable.errno != Errno::ENOEXEC || !is_text(&unexecutable.file) {
+        return Err(unexecutable.into_failure(name.to_bytes(), search.path, config));
+    }
+    let script = unexecutable.path;
+    let words = [SHELL, &script].into_iter().chain(config.command.iter().copied().skip(1));
+    match child.spawn(&Search::exactly(SHELL.to_bytes()), &CStrings::new(words))? {
+        Attempt::Running(spawned) => Ok(spawned),
+        Attempt::Failed(shell) => Err(Failure::no_shell(config, &script, SHELL, shell.errno)),
+    }
+}
+
+const SHELL: &CStr = c"/bin/sh";
+
+/// The user that `--user` asks for.
+fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
+    let Some(spec) = &config.user else { return Ok(None) };
+    let user = match sys::ids() {
+        Some([real, effective, _]) if real == effective => user::lookup(spec, real),
+        // Whoever could set these options could otherwise have any user's rights.
+        _ => Err("--user is refused to a foster that is installed set-user-ID or set-group-ID".to_owned()),
+    };
+    user.map(Some).map_err(|message| Failure { code: OWN_FAILURE, message })
+}
+
+/// Whether foster is this user already, so that nothing has to change, which would take privileges.
+#[cold]
+fn is_own(identity: &Identity) -> bool {
+    let Identity { uid, gid, groups } = identity;
+    let own = Ids { uid: *uid, gid: *gid };
+    // Whoever started foster may have counted the group among the supplementary ones or not.
+    let set = |groups: &[u32]| groups.iter().copied().chain([own.gid]).collect::<BTreeSet<_>>();
+    let current: Vec<u32> = getgroups().unwrap_or_default().into_iter().map(Gid::as_raw).collect();
+    sys::ids() == Some([own; 3]) && set(&current) == set(groups)
+}
+
+/// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.
+#[cold]
+fn with_home<'a>(environment: &[&'a CStr], home: &'a CStr) -> Vec<&'a CStr> {
+    let is_home = |entry: &&CStr| entry.to_bytes().starts_with(b"HOME=");
+    let place = environment.iter().position(is_home).unwrap_or(environment.len());
+    let (before, after) = environment.split_at_checked(place).unwrap_or((environment, &[]));
+    let after = after.iter().copied().filter(|entry| !is_home(entry));
+    before.iter().copied().chain([home]).chain(after).collect()
+}
+
+/// What is the same for both attempts.
+struct Child<'a> {
+    config: &'a Config<'a>,
+    environment: &'a [&'a CStr],
+    inherited: Inherited,
+    /// foster's process ID.
+    own: i32,
+    terminal: Option<&'a Foreground>,
+    /// Whom it has to become.
+    identity: Option<&'a Identity>,
+}
+
+/// Why the child did not become the command.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    /// foster could not wait for signals.
+    Signals(Errno),
+    User(Errno),
+    Directory(Errno),
+    /// Which candidate of the search tells most about why.
+    Exec(usize, Errno),
+}
+
+impl Obstacle {
+    fn code(self) -> u8 {
+        match self {
+            Obstacle::Exec(_, Errno::ENOENT) => NOT_FOUND,
+            Obstacle::Exec(_, errno) if errno != Errno::EAGAIN => NOT_EXECUTABLE,
+            _ => OWN_FAILURE,
+        }
+    }
+}
+
+enum Attempt {
+    Running(Spawned),
+    Failed(ExecFailed),
+}
+
+/// What the child leaves in foster's memory.
+#[derive(Default)]
+struct Left {
+    obstacle: Option<Obstacle>,
+    no_group: Option<Errno>,
+    has_terminal: bool,
+    no_terminal: Option<Errno>,
+}
+
+impl Child<'_> {
+    fn spawn(&self, search: &Search, args: &CStrings) -> Result<Attempt, Failure> {
+        let listener = LateText::new();
+        let (environment, names_listener) = self.environment(&listener);
+        let mut path = Vec::with_capacity(search.longest());
+        let mut left = Left::default();
+        // Becoming another user makes this memory undumpable. It is foster's too, and programs in containers read /proc/1/fd.
+        let was_dumpable = self.identity.is_some() && prctl::get_dumpable().unwrap_or(false);
+        // SAFETY: foster has one thread and no signal handler (`foster::run`). The child makes system calls, and writes to
+        // what was made above; it allocates nothing, and nothing in it panics.
+        #[allow(unsafe_code)]
+        let pid = unsafe {
+            sys::vfork(|| {
+                self.set_apart(&mut left);
+                if names_listener {
+                    listener.set(LISTEN_PID, sys::pid());
+                }
+                let obstacle = self.settle(left.obstacle).unwrap_or_else(|| {
+                    sys::set_signal_mask(self.inherited.mask);
+                    let (which, errno) = search.execute(&mut path, args, &environment);
+                    Obstacle::Exec(which, errno)
+                });
+                left.obstacle = Some(obstacle);
+                self.config.ways.codes.of(obstacle.code())
+            })
+        };
+        if was_dumpable {
+            // It fails for other values only.
+            let _ = prctl::set_dumpable(true);
+        }
+        let pid = pid.map_err(Failure::no_process)?;
+        let Left { obstacle, no_group, has_terminal, no_terminal } = left;
+        match obstacle {
+            None => Ok(Attempt::Running(Spawned { pid, no_group, has_terminal, no_terminal })),
+            Some(obstacle) => self.clean_up(pid, obstacle, search, path),
+        }
+    }
+
+    /// In the child: its own process group or session, nothing pending, and the terminal.
+    fn set_apart(&self, left: &mut Left) {
+        let own_group = match self.config.ways.apart {
+            Apart::Group => setpgid(Pid::from_raw(0), Pid::from_raw(0)),
+            Apart::Session => setsid().map(drop),
+        };
+        left.no_group = own_group.err();
+        left.obstacle = sys::discard_pending_signals().err().map(Obstacle::Signals);
+        if let (Some(terminal), Ok(())) = (self.terminal, own_group) {
+            left.no_terminal = terminal.give_to(sys::pid()).err();
+            left.has_terminal = left.no_terminal.is_none();
+        }
+        if self.config.ways.apart == Apart::Session {
+            left.has_terminal = sys::take_terminal().is_ok();
+        }
+    }
+
+    /// In the child: the inherited disposition of SIGCHLD, the user, the directory. The user comes before the directory. So
+    /// what only the user may enter (a home on NFS) can be entered, and what the user may not enter is said here.
+    fn settle(&self, obstacle: Option<Obstacle>) -> Option<Obstacle> {
+        if self.inherited.sigchld == Disposition::Ignored {
+            // It was ignored when foster came, so it can be.
+            let _ = sys::set_disposition(Signal::CHLD, Disposition::Ignored);
+        }
+        if obstacle.is_some() {
+            return obstacle;
+        }
+        if let Some(errno) = self.identity.and_then(|identity| sys::become_user(identity).err()) {
+            return Some(Obstacle::User(errno));
+        }
+        let directory = self.config.directory.as_deref()?;
+        chdir(directory).err().map(Obstacle::Directory)
+    }
+
+    /// The child did not become the command and has ended.
+    #[cold]
+    fn clean_up(&self, pid: i32, obstacle: Obstacle, search: &Search, mut path: Vec<u8>) -> Result<Attempt, Failure> {
+        sys::reap_failed_child(pid);
+        if let Some(terminal) = self.terminal {
+            // The dead child's group has it; an error means that the terminal is gone.
+            let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
+        }
+        match obstacle {
+            Obstacle::Signals(errno) => Err(Failure::refused("rt_sigtimedwait(2)", errno)),
+            Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
+            Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
+            Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
+            Obstacle::Exec(which, errno) => {
+                search.write(which, &mut path);
+                Ok(Attempt::Failed(self.exec_failed(path, errno)))
+            }
+        }
+    }
+
+    #[cold]
+    fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
+        let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
+        let directory = self.config.directory.as_deref().unwrap_or_default();
+        let file = as_path(directory).join(as_path(&path));
+        ExecFailed { path, file, errno }
+    }
+
+    /// The environment for the command. LISTEN_PID is rewritten where it names foster (sd_listen_fds(3)); then
+    /// LISTEN_PIDFDID, which names foster by its inode in pidfs and is not needed, is left out.
+    fn environment<'a>(&'a self, listener: &'a LateText) -> (CStrings<'a>, bool) {
+        let names_foster = |entry: &&CStr| {
+            let pid = entry.to_bytes().strip_prefix(LISTEN_PID).and_then(|pid| std::str::from_utf8(pid).ok());
+            pid.and_then(|pid| pid.parse().ok()) == Some(self.own)
+        };
+        let Some(index) = self.environment.iter().position(names_foster) else {
+            return (CStrings::new(self.environment.iter().copied()), false);
+        };
+        let kept = |entry: &&CStr| !entry.to_bytes().starts_with(b"LISTEN_PIDFDID=");
+        let before = self.environment.iter().copied().take(index).filter(kept).count();
+        let mut strings = CStrings::new(self.environment.iter().copied().filter(kept));
+        strings.replace(before, listener);
+        (strings, true)
+    }
+}
+
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_home_is_left_where_the_first_one_was() {
+        let home = c"HOME=/new";
+        for (before, after) in [
+            (&[c"A", c"HOME=/1", c"B", c"HOME=", c"HOMER=x"][..], &[c"A", home, c"B", c"HOMER=x"][..]),
+            (&[c"A", c"HOME"], &[c"A", c"HOME", home]),
+            (&[], &[home]),
+        ] {
+            assert_eq!(with_home(before, home), after);
+        }
+    }
+}

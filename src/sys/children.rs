@@ -1,0 +1,266 @@
+//! Waiting for children, and starting one.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+/// What wait4(2) tells of one child.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited {
+    /// Its process ID, free for reuse from now on if it died.
+    pub pid: i32,
+    /// The raw status.
+    pub status: i32,
+}
+
+/// What a reaped child used, itself and the children that it waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// User and system CPU time.
+    pub cpu: Duration,
+    /// Largest resident set in KiB.
+    pub max_rss_kib: i64,
+}
+
+/// __WALL: also children whose parent cloned them with another exit signal than SIGCHLD (wait4(2)).
+const ANY_CHILD: c_int = libc::WNOHANG | libc::WUNTRACED | libc::__WALL;
+
+/// No child has news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNews {
+    /// There are children all the same.
+    pub children_left: bool,
+}
+
+impl NoNews {
+    /// What a wait function that returned 0 or failed means: ECHILD, or children without news.
+    fn from(returned: c_int) -> NoNews {
+        NoNews { children_left: returned == 0 || Errno::last() != Errno::ECHILD }
+    }
+}
+
+/// Reaps one child that has died, or takes the news that one has stopped. Never waits.
+///
+/// # Errors
+/// There is no news.
+pub fn reap_any() -> Result<Waited, NoNews> {
+    wait4(-1, ptr::null_mut())
+}
+
+/// A child with news that nobody has taken yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Peeked {
+    /// Its process ID.
+    pub pid: i32,
+    /// It is dead. Otherwise it has stopped.
+    pub died: bool,
+}
+
+/// Which child [`reap_any`] would take, without taking it: /proc still knows it. `None`: a sandbox refuses waitid(2), so
+/// nobody can look. Raw, because nix's waitid decodes the status and loses the pid of a child that a real-time signal ended.
+///
+/// # Errors
+/// There is no news.
+pub fn peek_any() -> Result<Option<Peeked>, NoNews> {
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: all zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
+    let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
+    let died = info.si_code != libc::CLD_STOPPED;
+    match returned {
+        0 if pid > 0 => Ok(Some(Peeked { pid, died })),
+        -1 if Errno::last() != Errno::ECHILD => Ok(None),
+        other => Err(NoNews::from(other)),
+    }
+}
+
+/// Reaps this child, or any, with what it used.
+///
+/// # Errors
+/// There is no news of it (any more).
+pub fn reap_with_usage(pid: Option<i32>) -> Result<(Waited, Usage), NoNews> {
+    // SAFETY: all zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
+    let reaped = wait4(pid.unwrap_or(-1), &raw mut usage)?;
+    let time = |t: libc::timeval| {
+        Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))
+            .saturating_add(Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0)))
+    };
+    let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
+    Ok((reaped, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+}
+
+/// Raw, because nix's waitpid answers EINVAL for a child that a real-time signal ended, after it has reaped it.
+/// `usage` is null or outlives the call.
+fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Waited, NoNews> {
+    let mut status = 0;
+    loop {
+        // SAFETY: status lives through the call, and so does usage, as every caller here sees to.
+        match unsafe { libc::wait4(pid, &mut status, ANY_CHILD, usage) } {
+            pid @ 1.. => return Ok(Waited { pid, status }),
+            // A call that does not wait is not interrupted. Should it happen all the same, "no news" would lose a death.
+            -1 if Errno::last() == Errno::EINTR => {}
+            other => return Err(NoNews::from(other)),
+        }
+    }
+}
+
+/// Whether a sandbox lets this process, whose ID is `own`, wait for children at all. An init that cannot do that would wait
+/// for ever.
+///
+/// # Errors
+/// What wait4(2) says instead of ECHILD, which is the answer to a process that asks for itself.
+pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
+    // SAFETY: neither status nor usage is asked for.
+    unsafe { libc::wait4(own, ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
+    failed_only_with(Errno::ECHILD)
+}
+
+/// Whether the call that has just failed did so in its usual way or was interrupted. Otherwise it was refused.
+pub(super) fn failed_only_with(usual: Errno) -> Result<(), Errno> {
+    match Errno::last() {
+        Errno::EINTR => Ok(()),
+        errno if errno == usual => Ok(()),
+        refused => Err(refused),
+    }
+}
+
+/// Waits for this child's death and forgets it.
+pub fn reap_failed_child(pid: i32) {
+    // SAFETY: no status is asked for. EINTR cannot come: every signal is blocked and none has a handler.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) };
+}
+
+/// A null-terminated array of C strings, as execve(2) takes it.
+pub struct CStrings<'a> {
+    pointers: Vec<*const c_char>,
+    strings: PhantomData<&'a CStr>,
+}
+
+impl<'a> CStrings<'a> {
+    /// The strings in this order.
+    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> CStrings<'a> {
+        let mut pointers: Vec<_> = strings.map(CStr::as_ptr).collect();
+        pointers.push(ptr::null());
+        CStrings { pointers, strings: PhantomData }
+    }
+
+    /// Puts a text that is only known later at this place, if there is one.
+    pub fn replace(&mut self, index: usize, text: &'a LateText) {
+        if index.saturating_add(1) < self.pointers.len()
+            && let Some(pointer) = self.pointers.get_mut(index)
+        {
+            *pointer = text.0.as_ptr().cast::<c_char>();
+        }
+    }
+}
+
+/// A short C string whose text is set after the array that holds it was made. Always terminated.
+pub struct LateText([Cell<u8>; 32]);
+
+impl LateText {
+    /// An empty text.
+    pub fn new() -> LateText {
+        LateText([const { Cell::new(0) }; 32])
+    }
+
+    /// Sets the text: `prefix` and then the number, cut to 31 bytes. Allocates nothing.
+    pub fn set(&self, prefix: &[u8], number: i32) {
+        let mut digits = [0_u8; 10];
+        let mut rest = number.unsigned_abs();
+        let mut first = digits.len();
+        for (i, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
+            rest /= 10;
+            first = i;
+            if rest == 0 {
+                break;
+            }
+        }
+        let text = prefix.iter().chain(digits.iter().skip(first)).copied();
+        let with_end = text.take(self.0.len().saturating_sub(1)).chain([0]);
+        for (cell, byte) in self.0.iter().zip(with_end) {
+            cell.set(byte);
+        }
+    }
+}
+
+impl Default for LateText {
+    fn default() -> LateText {
+        LateText::new()
+    }
+}
+
+/// Replaces the program of this process; returns only to say why it could not.
+pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
+    // SAFETY: path is a C string; both arrays are null-terminated and their strings live as long as the arrays.
+    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// The distance between the frame of `vfork` and the stack of its child: more than the C library's clone(3) uses for itself,
+/// which is a few hundred bytes. `tests/suite/budgets.rs` measures how much of it is left in the program as it is shipped.
+const CLONE_BYTES: usize = 1024;
+
+/// Runs `child` in a new process that shares this one's memory, and sleeps until that process has executed a program or
+/// ended. It ends with the status that `child` returns. Returns its process ID.
+///
+/// As with vfork(2), nothing is copied, and whatever `child` writes is seen here. foster sleeps, so it forwards no signal
+/// before the exec. Under an emulator that makes a fork of it (qemu-user, linux-user/syscall.c) only the status tells what
+/// went wrong.
+///
+/// The child runs below foster's own frames, as with vfork(2): a stack of its own would be one page more that stays foster's
+/// for ever. It may use what the stack's limit (`ulimit -s`) leaves.
+///
+/// # Safety
+/// This process has a single thread, and no signal handler that could run in the child. `child` makes system calls and
+/// writes to memory that was there before: no allocation, no lock, no panic. It must not return to code that relies on its
+/// destructors having run in this process.
+///
+/// # Errors
+/// EAGAIN a limit on processes (RLIMIT_NPROC, pids.max), ENOMEM, or EPERM from a seccomp filter (clone(2)).
+#[inline(never)]
+pub unsafe fn vfork<F: FnMut() -> u8>(mut child: F) -> Result<i32, Errno> {
+    extern "C" fn run<F: FnMut() -> u8>(child: *mut c_void) -> c_int {
+        // SAFETY: the pointer is to the closure below, which outlives this process's use of it: the parent sleeps.
+        let child = unsafe { &mut *child.cast::<F>() };
+        let status = child();
+        // SAFETY: ends this process alone, without the parent's atexit handlers.
+        unsafe { libc::_exit(c_int::from(status)) }
+    }
+    let mut frame = MaybeUninit::<[u64; 2]>::uninit();
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: CLONE_VFORK keeps this process, which has a single thread, asleep until the child is done with the shared
+    // memory, so the child is like a call. Its stack begins, aligned, below all that the sleeping parent uses. No handler
+    // runs in it, as the caller has promised.
+    let pid = unsafe {
+        let stack = frame.as_mut_ptr().cast::<u8>().wrapping_sub(CLONE_BYTES);
+        let stack = stack.wrapping_sub(stack.addr() % 16);
+        libc::clone(run::<F>, stack.cast::<c_void>(), flags, (&raw mut child).cast::<c_void>())
+    };
+    Errno::result(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_text_is_prefix_and_number_and_ends() {
+        let text = LateText::new();
+        let shown = || text.0.iter().map(Cell::get).take_while(|b| *b != 0).map(char::from).collect::<String>();
+        for number in [0, 1, 10, 4711, i32::MAX] {
+            text.set(b"LISTEN_PID=", number);
+            assert_eq!(shown(), format!("LISTEN_PID={number}"));
+        }
+        text.set(&[b'x'; 40], 1);
+        assert_eq!(shown(), "x".repeat(31));
+    }
+}

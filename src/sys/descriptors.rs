@@ -1,0 +1,104 @@
+//! Descriptors: writing without waiting, and closing.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::write;
+
+/// Closes these descriptors, and every one above 2. Raw, because nix's close takes a descriptor from its owner, and these
+/// have none.
+///
+/// # Safety
+/// Nobody in this process owns one of these descriptors, or will use one that it remembers.
+pub unsafe fn close_descriptors(low: &[c_int]) {
+    for fd in low {
+        // SAFETY: the caller's promise.
+        unsafe { libc::close(*fd) };
+    }
+    // SAFETY: the caller's promise; no pointer is passed.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+    if closed != 0 {
+        close_listed_descriptors();
+    }
+}
+
+/// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
+fn close_listed_descriptors() {
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<c_int> =
+        listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    for fd in open {
+        // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
+        // to close it again does nothing.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
+///
+/// stderr is shared with others, so foster may not set O_NONBLOCK on it. RWF_NOWAIT counts for one call alone. Terminals and
+/// FIFOs do not know it, and poll(2) says of them only that there is room for something, which may be less than a line.
+/// foster opens those anew, with flags of its own. For everything else poll(2) says whether there is room.
+///
+/// # Errors
+/// EAGAIN no room for all of it, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC
+/// full.
+pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
+    // SAFETY: the iovec and the bytes live through the call, which only reads them. Offset -1 (both halves): here. Raw,
+    // because neither nix nor musl has pwritev2.
+    let written = unsafe {
+        libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
+    };
+    match Errno::result(written) {
+        Ok(written) => return all_of(bytes, usize::try_from(written).unwrap_or(0)),
+        // No room, or this kind of file or this kernel does not know RWF_NOWAIT.
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
+        Err(other) => return Err(other),
+    }
+    if let Some(own) = stderr_opened_anew() {
+        return all_of(bytes, write(own, bytes)?);
+    }
+    let stderr = std::io::stderr();
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut room, PollTimeout::ZERO)?;
+    let has_room = |fd: &PollFd| fd.revents().is_some_and(|found| found.contains(PollFlags::POLLOUT));
+    if !room.iter().any(has_room) {
+        return Err(Errno::EAGAIN);
+    }
+    all_of(bytes, write(&stderr, bytes)?)
+}
+
+/// The terminal or FIFO that stderr is, opened once more so that a write cannot wait. `None`: it is something else, or may
+/// not be opened, for example because another user owns it.
+fn stderr_opened_anew() -> Option<File> {
+    let kind = SFlag::from_bits_truncate(fstat(std::io::stderr()).ok()?.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFCHR && kind != SFlag::S_IFIFO {
+        return None;
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open("/proc/self/fd/2", flags, Mode::empty()).ok().map(File::from)
+}
+
+/// A line of which only a part went through is lost.
+fn all_of(bytes: &[u8], written: usize) -> Result<(), Errno> {
+    if written == bytes.len() { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// Writes a text that was asked for to stdout, waiting as long as it takes.
+///
+/// # Errors
+/// Whatever write(2) says: EPIPE, ENOSPC, EBADF.
+pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = write(std::io::stdout(), bytes)?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! Signals. Raw system calls with the kernel's own 64-bit mask: musl's sigset functions leave out 32 to 34, and nix knows
+//! no real-time signal at all.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+
+use super::pid;
+use crate::signal::{Delivery, Payload, Sender, Signal, SignalSet};
+
+/// The kernel's siginfo_t on 64-bit machines, for what another process sends (include/uapi/asm-generic/siginfo.h).
+#[repr(C)]
+struct SigInfo {
+    signo: c_int,
+    errno: c_int,
+    code: c_int,
+    pad: c_int,
+    pid: c_int,
+    uid: u32,
+    value: u64,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<SigInfo>() == 128 && size_of::<usize>() == 8, "64-bit Linux only");
+
+/// The size of the kernel's signal mask. Its system calls want to be told.
+const MASK_BYTES: usize = size_of::<SignalSet>();
+
+/// Blocks every signal, 32 to 34 included, and returns the mask that was in force. KILL and STOP cannot be blocked.
+pub fn block_all_signals() -> SignalSet {
+    set_signal_mask(SignalSet::ALL)
+}
+
+/// Sets the signal mask, and returns the one that was in force (rt_sigprocmask(2)).
+pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    let mut old = SignalSet::default();
+    // SAFETY: both pointers are to 64-bit masks that live through the call. It cannot fail with these arguments.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask.0, &raw mut old.0, MASK_BYTES)
+    };
+    old
+}
+
+/// What the kernel does with a signal that is not blocked. foster installs no handler, so there are just two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    Default,
+    Ignored,
+}
+
+/// Sets a signal's disposition and returns the one before.
+///
+/// # Errors
+/// EINVAL for KILL and STOP (sigaction(2)).
+pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Disposition, Errno> {
+    // The kernel's own structure begins with the handler; flags, restorer and mask, in whichever order the machine has
+    // them, are all zero. Raw, because musl's sigaction(3) refuses 32 to 34.
+    let handler = match disposition {
+        Disposition::Default => libc::SIG_DFL,
+        Disposition::Ignored => libc::SIG_IGN,
+    };
+    let new = [handler, 0, 0, 0];
+    let mut old = [0_usize; 4];
+    let number = signal.number();
+    // SAFETY: both are as large as the kernel's structure and live through the call; no handler is installed.
+    let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, MASK_BYTES) };
+    Errno::result(set)?;
+    let [old_handler, ..] = old;
+    Ok(if old_handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
+}
+
+/// Waits until a signal is pending and takes it. `None` after `timeout`, or when the wait was interrupted by something that
+/// is no signal to us (a stop and continue). Without a timeout it may sleep for ever.
+///
+/// One system call takes the signal together with its siginfo, in the kernel's order, and never drops a queued one.
+pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
+    let mut info = MaybeUninit::<SigInfo>::uninit();
+    let timeout = timeout.map(|left| libc::timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let mask = SignalSet::ALL;
+    // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
+    let number =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask.0, info.as_mut_ptr(), timeout, MASK_BYTES) };
+    let signal = Signal::new(i32::try_from(number).ok()?)?;
+    // SAFETY: on success the kernel has written the whole structure.
+    Some(delivery(signal, unsafe { info.assume_init_ref() }))
+}
+
+/// Reads the origin out of a siginfo. Positive codes are the kernel's. SI_USER (0) and negative codes are another
+/// process's, but SI_TIMER and SI_SIGIO carry no sender.
+fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
+    let sender = match info.code {
+        1.. | libc::SI_TIMER | libc::SI_SIGIO => Sender::Kernel,
+        _ if info.pid == 0 => Sender::Outside,
+        _ if info.pid == pid() => Sender::Myself,
+        _ => Sender::Process { pid: info.pid, uid: info.uid, name: None },
+    };
+    let is_queued = info.code < 0 && info.code != libc::SI_TKILL && sender != Sender::Kernel;
+    let payload = is_queued.then_some(Payload { code: info.code, pid: info.pid, uid: info.uid, value: info.value });
+    Delivery { signal, sender, payload }
+}
+
+/// Whether this process may wait for signals at all. Takes none.
+///
+/// # Errors
+/// What rt_sigtimedwait(2) says instead of EAGAIN, when a sandbox refuses it.
+pub fn can_wait_for_signals() -> Result<(), Errno> {
+    let (none, at_once) = (SignalSet::default(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let no_info = ptr::null_mut::<SigInfo>();
+    // SAFETY: mask and timeout live through the call; no siginfo is asked for.
+    unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const none.0, no_info, &raw const at_once, MASK_BYTES) };
+    super::failed_only_with(Errno::EAGAIN)
+}
+
+/// Throws away what is pending for this process. Only for the child between fork and exec: whatever hit it there hit the
+/// whole process group that it had just been in, foster included, and foster forwards its own copy.
+///
+/// # Errors
+/// A sandbox refuses rt_sigtimedwait(2), by which foster itself waits for everything.
+pub fn discard_pending_signals() -> Result<(), Errno> {
+    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+    super::failed_only_with(Errno::EAGAIN)
+}
+
+/// Sends a signal to one process, with the payload that came with it.
+///
+/// # Errors
+/// ESRCH no such process, EPERM not allowed, EAGAIN the receiver's queue is full (kill(2), rt_sigqueueinfo(2)).
+pub fn send(pid: i32, signal: Signal, payload: Option<Payload>) -> Result<(), Errno> {
+    let Some(payload) = payload else { return kill(pid, signal) };
+    let info = sig_info(signal, payload);
+    // SAFETY: info is a whole siginfo_t, which the kernel only reads.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid, signal.number(), &raw const info) };
+    Errno::result(sent).map(drop)
+}
+
+/// Sends a signal to the process group that this process leads, with the payload that came with it.
+///
+/// A payload reaches a group only through pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP (Linux 6.9). On an older
+/// kernel the signal goes without it.
+///
+/// # Errors
+/// As [`send`]; ESRCH also when the process leads no group (any more).
+pub fn send_to_group(leader: i32, signal: Signal, payload: Option<Payload>) -> Result<(), Errno> {
+    if let Some(payload) = payload
+        && queue_to_group(leader, signal, payload).is_ok()
+    {
+        return Ok(());
+    }
+    // kill(-1) means every process there is, and the groups 1 and 0 are init's and the caller's own.
+    if leader <= 1 {
+        return Err(Errno::ESRCH);
+    }
+    kill(leader.saturating_neg(), signal)
+}
+
+fn queue_to_group(leader: i32, signal: Signal, payload: Payload) -> Result<(), Errno> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
+    let info = sig_info(signal, payload);
+    Pidfd::open(leader)?.send_with(signal, &raw const info, PIDFD_SIGNAL_PROCESS_GROUP)
+}
+
+fn sig_info(signal: Signal, payload: Payload) -> SigInfo {
+    let Payload { code, pid, uid, value } = payload;
+    SigInfo { signo: signal.number(), errno: 0, code, pad: 0, pid, uid, value, rest: [0; 12] }
+}
+
+/// Sends a signal to every process in the namespace but this one. Only PID 1 may: kill(-1) by anybody else reaches the
+/// whole machine.
+///
+/// # Errors
+/// EPERM when this is not PID 1, and nothing is sent; ESRCH when there is nobody else (kill(2)).
+pub fn signal_everybody_else(signal: Signal) -> Result<(), Errno> {
+    if pid() != 1 {
+        return Err(Errno::EPERM);
+    }
+    kill(-1, signal)
+}
+
+/// Sends a signal to this process's own group, and so to itself too, as the terminal does with Ctrl-C and Ctrl-Z. Not from
+/// PID 1, whose group may be the container's, or reach out of the namespace.
+///
+/// # Errors
+/// EPERM when this is PID 1, and nothing is sent.
+pub fn signal_own_group(signal: Signal) -> Result<(), Errno> {
+    if pid() == 1 {
+        return Err(Errno::EPERM);
+    }
+    kill(0, signal)
+}
+
+/// A process that can be signalled without the danger that its pid is reused meanwhile (pidfd_open(2)).
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Opens it. Raw, because nix has no pidfd.
+    ///
+    /// # Errors
+    /// ESRCH no such process, ENOSYS before Linux 5.3, EMFILE.
+    pub fn open(pid: i32) -> Result<Pidfd, Errno> {
+        // SAFETY: no pointer is passed.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        // SAFETY: the kernel has just made this descriptor for us, with close-on-exec set.
+        Ok(Pidfd(unsafe { OwnedFd::from_raw_fd(c_int::try_from(fd).map_err(|_| Errno::EBADF)?) }))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// As [`send`]; ENOSYS before Linux 5.1.
+    pub fn send(&self, signal: Signal) -> Result<(), Errno> {
+        self.send_with(signal, ptr::null(), 0)
+    }
+
+    fn send_with(&self, signal: Signal, info: *const SigInfo, flags: c_int) -> Result<(), Errno> {
+        // SAFETY: info is null or a whole siginfo_t, which the kernel only reads.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.number(), info, flags) };
+        Errno::result(sent).map(drop)
+    }
+}
+
+/// Raw, because nix's kill takes signals 1 to 31 alone.
+fn kill(target: i32, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: no pointer is passed.
+    Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
+}
+
+/// Ends this process by a signal, without a core dump: it passes on the command's end, and is no crash of foster's own.
+/// Returns only if the signal could not do that, as in PID 1.
+pub fn die_by(signal: Signal) {
+    // RLIMIT_CORE 0 would still start a core_pattern pipe; not dumpable stops that too (core(5)). If either call fails,
+    // things stay as they are, and the caller exits with a code instead.
+    let _ = prctl::set_dumpable(false);
+    let _ = set_disposition(signal, Disposition::Default);
+    // Sent first and let in afterwards: of all signals that may be pending, only this one is let in.
+    let _ = kill(pid(), signal);
+    set_signal_mask(SignalSet::ALL.without(signal));
+}
+
+/// Which processes stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    Myself,
+    /// This process and all others of its process group, as a terminal's Ctrl-Z would have it.
+    MyGroup,
+}
+
+/// Stops this process by a signal, as the signal's default action does, and returns when it is continued. True if it was
+/// stopped. The kernel does not stop a process group that no shell watches, since nobody would ever continue it.
+///
+/// Does nothing if a SIGCONT is waiting already: a stop signal deletes it, and no second one would come.
+pub fn stop_by(signal: Signal, whom: Whom) -> bool {
+    if is_pending(Signal::CONT) {
+        return true;
+    }
+    // EINVAL for STOP, which needs no disposition.
+    let _ = set_disposition(signal, Disposition::Default);
+    // The signal waits behind the mask, be it sent once or twice, so this process stops once. If it could not be sent,
+    // nothing stops, and foster goes on.
+    let _ = match whom {
+        Whom::Myself => kill(pid(), signal),
+        Whom::MyGroup => signal_own_group(signal),
+    };
+    let blocked = set_signal_mask(SignalSet::ALL.without(signal));
+    set_signal_mask(blocked);
+    // What continued it is a SIGCONT, which is blocked and so still pending.
+    is_pending(Signal::CONT)
+}
+
+fn is_pending(signal: Signal) -> bool {
+    let mut pending = SignalSet::default();
+    // SAFETY: the pointer is to a 64-bit mask that lives through the call.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut pending.0, MASK_BYTES) };
+    pending.contains(signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With SIGCONT, so that a machine survives a broken check.
+    #[test]
+    fn nobody_but_pid_1_signals_everybody() {
+        assert_ne!(pid(), 1, "run the tests in the namespace of somebody else");
+        assert_eq!(signal_everybody_else(Signal::CONT), Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn no_group_of_pid_1_or_less_is_ever_signalled() {
+        for leader in [1, 0, -1, i32::MIN] {
+            assert_eq!(send_to_group(leader, Signal::CONT, None), Err(Errno::ESRCH), "{leader}");
+        }
+    }
+}
