@@ -62,6 +62,33 @@ fn a_start_takes_few_system_calls() {
     }
 }
 
+/// The child begins on foster's own stack, below what the sleeping foster uses (`vfork` in src/sys/children.rs). What is left
+/// between the two, in the program as it is shipped, is not used up by the C library's clone(3).
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_childs_stack_begins_well_below_what_foster_uses() {
+    const MARGIN: u64 = 256;
+    let Some(foster) = shipped() else { return };
+    let scratch = Scratch::new("budget-stack");
+    let gate = scratch.path("gate");
+    let before = [crate::harness::fixture(), "held".into(), gate.clone()];
+    let before = before.each_ref().map(|word| word.to_str().unwrap());
+    let run = Foster::new(&foster, Place::Pid1).after(&before).fixture(&["wait-for-term"]);
+    run.expect("held");
+    let init = tracer::Tracee::seize(run.foster_pid());
+    std::fs::write(&gate, "").unwrap();
+    tracer::run_to_exec(&init);
+    let clone = u64::try_from(libc::SYS_clone).unwrap();
+    while tracer::step(&init, tracer::Until::SystemCall) != tracer::Stop::Entry(clone) {}
+    let (fosters, childs) = init.stack_pointer_and_second_argument();
+    let left = fosters.checked_sub(childs).expect("the child's stack lies below foster's");
+    assert!((MARGIN..4096).contains(&left), "{left} bytes are left");
+    drop(init);
+    run.expect("ready");
+    run.signal(libc::SIGTERM);
+    run.finish();
+}
+
 /// From SIGTERM to foster's end, when the command ends and leaves nothing behind.
 #[test]
 fn a_stop_takes_few_system_calls() {

@@ -79,11 +79,23 @@ impl Tracee {
     pub fn instruction_pointer(&self) -> u64 {
         // Its place among the general registers, as the kernel lays them out.
         const PLACE: usize = if cfg!(target_arch = "x86_64") { 16 } else { 32 };
+        self.registers()[PLACE]
+    }
+
+    /// Where its stack ends, and the second argument of the system call that it is about to make.
+    #[cfg(target_arch = "x86_64")]
+    pub fn stack_pointer_and_second_argument(&self) -> (u64, u64) {
+        let registers = self.registers();
+        (registers[19], registers[13])
+    }
+
+    /// The general registers, as the kernel lays them out (`struct user_regs_struct`).
+    fn registers(&self) -> [u64; 64] {
         const NT_PRSTATUS: c_long = 1;
         let mut registers = [0_u64; 64];
         let mut part = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of_val(&registers) };
         ptrace(libc::PTRACE_GETREGSET, self.pid, NT_PRSTATUS, &raw mut part as c_long);
-        registers[PLACE]
+        registers
     }
 
     /// Waits for the next stop.
