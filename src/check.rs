@@ -21,7 +21,7 @@ pub struct Seen {
     pub pids: Vec<Use>,
 }
 
-/// A process whose children are zombies, because it does not wait for them.
+/// A process that does not wait for zombies: they are its children, or it traces them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parent {
     /// Its process ID; 0: it is outside this PID namespace.
@@ -30,6 +30,8 @@ pub struct Parent {
     pub name: Option<Name>,
     /// How many.
     pub zombies: u64,
+    /// It is their tracer and not their parent.
+    pub traces: bool,
 }
 
 /// How full a limit is.
@@ -71,16 +73,18 @@ pub fn look() -> Result<Seen, Blind> {
         return Err(Blind::Hidden);
     }
     let processes = proc::processes().map_err(Blind::Unlistable)?;
-    let mut zombies = BTreeMap::<i32, u64>::new();
+    let mut zombies = BTreeMap::<(i32, bool), u64>::new();
     let mut used = 0_u64;
     for process in processes {
         used = used.saturating_add(u64::from(process.threads.max(1)));
         if process.is_dead() {
-            let count = zombies.entry(process.parent).or_default();
+            let culprit = proc::tracer(process.pid).unwrap_or(process.parent);
+            let count = zombies.entry((culprit, culprit != process.parent)).or_default();
             *count = count.saturating_add(1);
         }
     }
-    let parents = zombies.into_iter().map(|(pid, zombies)| Parent { pid, name: proc::name(pid), zombies });
+    let parents =
+        zombies.into_iter().map(|((pid, traces), zombies)| Parent { pid, name: proc::name(pid), zombies, traces });
     // Of the kernel's limits, which the whole machine shares, only this namespace's part: a probe that fails because of
     // others would restart every container there is.
     let mut pids = vec![
@@ -136,7 +140,7 @@ mod tests {
     use super::*;
 
     fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
-        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies }
+        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
     }
 
     fn pids(used: u64, limit: Option<u64>) -> Use {

@@ -4,9 +4,9 @@ use std::ffi::{CStr, OsStr};
 use std::fmt::{self, Display, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write as _};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -187,7 +187,8 @@ impl Default for Line {
 
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.append(text, self.bytes.len());
+        // The newline takes the last byte.
+        self.append(text, self.bytes.len().saturating_sub(1));
         Ok(())
     }
 }
@@ -354,42 +355,52 @@ fn date(mut days: u64) -> (u64, u64, u64) {
 }
 
 /// Where the reason of an abnormal end goes (`--termination-log`), for `kubectl describe pod`.
-pub struct TerminationLog(PathBuf);
+///
+/// The file is opened at the start and stays open. At the end its path may be the work of another user: the command may own
+/// the directory, and have put a link there to a file that only foster's user may write.
+pub struct TerminationLog(File);
 
 /// Neither a FIFO without a reader nor a terminal is to hold foster up.
 const AT_ONCE: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 
 impl TerminationLog {
-    /// Opens it once, so that an unusable path is known at the start and not when it is needed. Not kept open: it would
-    /// pin a mount. A relative path is the command line's, so foster's working directory must still be the one it had.
+    /// Opens it, or makes it.
     ///
     /// # Errors
     /// Whatever open(2) says.
     #[cold]
     pub fn at(path: &CStr) -> std::io::Result<TerminationLog> {
-        let log = TerminationLog(std::path::absolute(OsStr::from_bytes(path.to_bytes()))?);
-        log.open()?;
-        Ok(log)
+        let path = OsStr::from_bytes(path.to_bytes());
+        let file = OpenOptions::new().append(true).create(true).custom_flags(AT_ONCE).open(path)?;
+        // If stderr is closed, the file may have got its number, and what foster says would go there.
+        Ok(TerminationLog(sys::above_standard(file)?))
     }
 
-    fn open(&self) -> std::io::Result<File> {
-        OpenOptions::new().append(true).create(true).custom_flags(AT_ONCE).open(&self.0)
+    /// Its descriptor, which foster does not close.
+    pub fn descriptor(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 
     /// Appends one line. What the application wrote there stays, and a line that it left unfinished is finished.
     ///
     /// # Errors
-    /// Whatever open(2) or write(2) says.
+    /// Whatever write(2) says; ENOENT if the file was removed, since nobody would see the line.
     pub fn append(&self, message: fmt::Arguments<'_>) -> std::io::Result<()> {
+        let metadata = self.0.metadata()?;
+        if metadata.is_file() && metadata.nlink() == 0 {
+            return Err(std::io::Error::from_raw_os_error(libc::ENOENT));
+        }
         let mut line = Line::new();
         let start = if self.ends_within_a_line() { "\n" } else { "" };
         line.say(format_args!("{start}foster: {message}"));
-        self.open()?.write_all(line.finish())
+        (&self.0).write_all(line.finish())
     }
 
+    /// It may not be allowed to read it, so it was opened for writing alone.
     fn ends_within_a_line(&self) -> bool {
         let last_byte = || {
-            let mut file = OpenOptions::new().read(true).custom_flags(AT_ONCE).open(&self.0)?;
+            let same = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+            let mut file = OpenOptions::new().read(true).custom_flags(AT_ONCE).open(same)?;
             file.seek(SeekFrom::End(-1))?;
             let mut last = [0];
             file.read_exact(&mut last)?;

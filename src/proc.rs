@@ -83,6 +83,15 @@ pub fn name(pid: i32) -> Option<Name> {
     Some(Name::new(comm.strip_suffix(b"\n").unwrap_or(comm)))
 }
 
+/// Who traces a process (`TracerPid` in /proc/PID/status). A dead process that is traced goes to its tracer first, and its
+/// parent cannot reap it before.
+pub fn tracer(pid: i32) -> Option<i32> {
+    let mut buffer = [0; 2048];
+    let status = read(&format!("/proc/{pid}/status"), &mut buffer)?;
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|tracer| *tracer != 0)
+}
+
 /// How long ago a process started that has this start time.
 pub fn age(start_ticks: u64) -> Duration {
     let started_ms = start_ticks.saturating_mul(1000).checked_div(sys::ticks_per_second()).unwrap_or(0);

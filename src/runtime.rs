@@ -52,9 +52,14 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     drop(terminal);
     let clock = Clock::start();
-    release_what_was_inherited(is_pid1);
+    release_what_was_inherited(is_pid1, &reporter);
     say_started(&spawned, &reporter);
-    let started = Started { pid: spawned.pid, is_pid1, has_terminal: spawned.has_terminal };
+    let started = Started {
+        pid: spawned.pid,
+        is_pid1,
+        has_terminal: spawned.has_terminal,
+        is_another_user: spawned.is_another_user,
+    };
     Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
@@ -83,7 +88,7 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     if let Err(errno) = sys::can_wait_for_signals() {
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
     }
-    release_what_was_inherited(is_pid1);
+    release_what_was_inherited(is_pid1, &reporter);
     reporter.say(Report::Paused);
     Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Clock::start()).run(orphaned)
 }
@@ -117,15 +122,16 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
 
 /// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
 /// pipe, the pipe's reader would still wait when the command has closed it.
-fn release_what_was_inherited(is_pid1: bool) {
+fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) {
     // An error would only mean that there is nothing better.
     let _ = nix::unistd::chdir("/");
     // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
     let low = if is_pid1 { &[][..] } else { &[0, 1][..] };
-    // SAFETY: foster has opened nothing that is still open, and uses none of what it inherited but stderr.
+    // SAFETY: the reporter's descriptor is the only one that foster has opened and not closed. Of what it inherited, it uses
+    // stderr alone.
     #[allow(unsafe_code)]
     unsafe {
-        sys::close_descriptors(low);
+        sys::close_descriptors(low, reporter.descriptor());
     }
 }
 
@@ -192,8 +198,11 @@ impl<'a> Foster<'a> {
 
     /// Reaps until nothing is left at every wake-up, and sleeps in one system call in between. It reaps before the first
     /// sleep too: children of the program that foster replaced by exec may have died long before.
+    ///
+    /// A deadline that is due comes before whatever arrives. rt_sigtimedwait(2) takes a pending signal also when its time is
+    /// over, so a sender in a loop would keep every deadline away.
     fn next_event(&mut self) -> Event {
-        if self.reaping.takes_one_more(&mut self.clock) {
+        if self.reaping.takes_one_more(&mut self.clock, self.state.deadline()) {
             return match self.news() {
                 Ok(event) => event,
                 Err(no_news) => {
@@ -205,11 +214,12 @@ impl<'a> Foster<'a> {
         }
         // What was done since the last wake-up may have taken long.
         self.clock.forget();
-        let left = match self.reaping {
-            Reaping::Done => self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now())),
-            Reaping::On { .. } => Some(Duration::ZERO),
-        };
-        let taken = sys::wait_for_signal(left);
+        let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()));
+        if left == Some(Duration::ZERO) {
+            return Event::Deadline;
+        }
+        let is_done = matches!(self.reaping, Reaping::Done);
+        let taken = sys::wait_for_signal(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
         self.reaping = Reaping::START;
         let Some(delivery) = taken else { return Event::Deadline };
@@ -243,6 +253,8 @@ impl<'a> Foster<'a> {
                     let oom_kills = self.oom_kills_of_command(waited.pid, death);
                     return Ok(Event::Died { pid: waited.pid, death, oom_kills });
                 }
+                // A child that has asked to be traced: it goes on, and there is no news of it.
+                Some(Change::Stopped(signal)) if sys::release_traced(waited.pid, signal) => {}
                 Some(Change::Stopped(signal)) => return Ok(Event::ChildStopped { pid: waited.pid, signal }),
                 None => {}
             }
@@ -288,7 +300,7 @@ impl<'a> Foster<'a> {
 
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
         if self.reporter.names_senders()
-            && let Sender::Process { pid, name, .. } = &mut delivery.sender
+            && let Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } = &mut delivery.sender
             && self.can_name()
         {
             *name = proc::name(*pid);
@@ -331,7 +343,9 @@ impl<'a> Foster<'a> {
             // ESRCH: it has just ended.
             Action::Continue(group) => ignore(sys::send_to_group(group, Signal::CONT, None)),
             // Only `fg` has brought foster to the foreground. An error means that the terminal is gone.
-            Action::HandTerminal(group) => ignore(terminal::hand_to(group)),
+            Action::HandTerminal(group) => {
+                return (terminal::hand_to(group) == Ok(true)).then_some(Event::TerminalHanded);
+            }
             Action::OfferTerminal { pid, signal } => {
                 let taken = terminal::hand_to(pid) == Ok(true);
                 return Some(Event::Offered { pid, signal, taken });
@@ -433,12 +447,12 @@ const BURST: u32 = 1024;
 impl Reaping {
     const START: Reaping = Reaping::On { taken: 0, since: None };
 
-    /// Counts one more child that is to be asked for; false when foster has to see to signals and deadlines first. Children
+    /// Counts one more child that is to be asked for; false when foster has to see to a deadline or to signals first. Children
     /// that die faster than they are reaped could otherwise keep a stop request waiting for ever.
     ///
     /// The limit is a time and not a number of deaths: what is due may be a walk over /proc, in which a fork bomb leaves more
     /// zombies than any such number, and the process table would fill up.
-    fn takes_one_more(&mut self, clock: &mut Clock) -> bool {
+    fn takes_one_more(&mut self, clock: &mut Clock, deadline: Option<Duration>) -> bool {
         let Reaping::On { taken, since } = self else { return false };
         *taken = taken.wrapping_add(1);
         if !taken.is_multiple_of(BURST) {
@@ -446,6 +460,7 @@ impl Reaping {
         }
         clock.forget();
         let now = clock.now();
-        now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
+        let is_due = deadline.is_some_and(|deadline| deadline <= now);
+        !is_due && now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
     }
 }

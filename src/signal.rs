@@ -60,6 +60,12 @@ impl Signal {
         self != Signal::KILL && self != Signal::STOP
     }
 
+    /// Whether this signal can stop a process (signal(7)). A traced process may be said to have been stopped by any other,
+    /// but is not.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Signal::STOP | Signal::TSTP | Signal::TTIN | Signal::TTOU)
+    }
+
     /// SIGTERM, SIGINT and SIGQUIT are how a user, a terminal or a platform asks a process to end.
     pub fn is_stop_request(self) -> bool {
         matches!(self, Signal::TERM | Signal::INT | Signal::QUIT)
@@ -239,13 +245,22 @@ pub enum BadRewrite {
 /// Who caused a signal, as far as the kernel tells (`si_code`, `si_pid` and `si_uid` in sigaction(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// A process that this PID namespace can see.
+    /// A process that this PID namespace can see, as the kernel says.
     Process {
         /// Its process ID here.
         pid: i32,
         /// Its real user ID, as this user namespace sees it.
         uid: u32,
         /// Its name, read when the signal arrived and only if the level asks for it: it may be gone soon after.
+        name: Option<Name>,
+    },
+    /// A process queued the signal (sigqueue(3), rt_sigqueueinfo(2)), and wrote itself who it is. The kernel passes that on
+    /// unseen, so it may be a lie.
+    Claimed {
+        /// The process ID that it wrote; 0 for "outside this PID namespace", if it is true.
+        pid: i32,
+        uid: u32,
+        /// The name of the process that has this ID.
         name: Option<Name>,
     },
     /// A process that this PID namespace cannot see: the container runtime, a host shell.

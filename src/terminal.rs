@@ -18,7 +18,7 @@ impl Foreground {
     /// `None` without a controlling terminal, or when another group has it.
     pub fn own() -> Option<Foreground> {
         let terminal = controlling_terminal()?;
-        (tcgetpgrp(&terminal) == Ok(getpgrp())).then_some(Foreground(terminal))
+        has_it(&terminal).then_some(Foreground(terminal))
     }
 
     /// Makes a process group the foreground one. From the background this would stop the caller with SIGTTOU, were it
@@ -28,6 +28,19 @@ impl Foreground {
     /// ENOTTY the terminal was lost meanwhile, EPERM the group is not of this session.
     pub fn give_to(&self, group: i32) -> Result<(), Errno> {
         tcsetpgrp(&self.0, Pid::from_raw(group))
+    }
+}
+
+/// Whether foster's own process group is in the foreground.
+///
+/// A group that lies outside of foster's PID namespace has the number 0 here, foster's own and the foreground one alike, so
+/// equal zeros say nothing. Then the kernel is asked in another way: with SIGTTIN blocked, as it is in foster, to read from
+/// the background fails with EIO, also when nothing is to be read (`__tty_check_change` in drivers/tty/tty_jobctrl.c).
+fn has_it(terminal: &File) -> bool {
+    match (tcgetpgrp(terminal), getpgrp()) {
+        (Ok(foreground), own) if own.as_raw() != 0 => foreground == own,
+        (Ok(foreground), _) if foreground.as_raw() == 0 => nix::unistd::read(terminal, &mut []) == Ok(0),
+        _ => false,
     }
 }
 
@@ -47,7 +60,8 @@ pub fn hand_to(group: i32) -> Result<bool, Errno> {
 pub fn take_back_from(group: i32) {
     let Some(terminal) = controlling_terminal() else { return };
     let Ok(foreground) = tcgetpgrp(&terminal) else { return };
-    if foreground == Pid::from_raw(group) || killpg(foreground, None) == Err(Errno::ESRCH) {
+    let is_outside = foreground.as_raw() == 0;
+    if foreground == Pid::from_raw(group) || (!is_outside && killpg(foreground, None) == Err(Errno::ESRCH)) {
         // An error means that the terminal is gone, and then there is nothing to take back.
         let _ = tcsetpgrp(&terminal, getpgrp());
     }

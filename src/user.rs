@@ -3,8 +3,9 @@
 //! here.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 use crate::config::{UserSpec, Who, parse_id as id};
 use crate::sys::{Identity, Ids};
@@ -36,8 +37,13 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// A file that is not there is no error yet: an image from scratch has none, and an id needs none.
 fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
-    match read {
+    // To open a FIFO waits for its writer, and to read a device may never end. Neither is a list of users.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let is_regular = |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_file());
+    if file.as_ref().is_ok_and(|file| !is_regular(file)) {
+        return Err(format!("cannot read {path}: it is not a regular file"));
+    }
+    match file.and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)) {
         Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_BYTES) => {
             Err(format!("cannot use {path}: it is larger than {} MiB", MAX_BYTES / 1024 / 1024))
         }

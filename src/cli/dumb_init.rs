@@ -73,12 +73,12 @@ fn adapt(config: &mut Config, given: &Given) {
         config.ways.orphans = Orphans::Elsewhere;
     }
     let has_session = !given.is_on(Id::SingleChild);
+    config.ways.stops_when_told = true;
     if !sees_to_leftovers {
         config.ways.at_end = if has_session { AtEnd::AskGroup } else { AtEnd::Leave };
     }
     if has_session {
         config.ways.apart = Apart::Session;
-        config.ways.stops_when_told = true;
         config.group = given.switch(Id::Group).unwrap_or(true);
         for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
             config.rewrites.default_to(signal, Signal::STOP);

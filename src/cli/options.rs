@@ -166,7 +166,7 @@ pub const OPTIONS: &[Opt] = &[
         value: Some(("SIGNAL", ACCEPTED)),
         env: Env::Value,
         set: Some(|config, value| {
-            config.parent_death = Some(text(value)?.parse().map_err(|_| Bad::Value)?);
+            config.parent_death = Some(catchable(value)?);
             Ok(())
         }),
         help: "get SIGNAL when foster's parent dies",
@@ -371,6 +371,15 @@ fn duration(value: &[u8]) -> Result<Duration, Bad> {
 
 fn path(value: &[u8]) -> Result<CString, Bad> {
     CString::new(value).ok().filter(|path| !path.is_empty()).ok_or(Bad::Value)
+}
+
+/// A signal that can reach foster.
+fn catchable(value: &[u8]) -> Result<Signal, Bad> {
+    let signal: Signal = text(value)?.parse().map_err(|_| Bad::Value)?;
+    if signal.is_catchable() {
+        return Ok(signal);
+    }
+    Err(Bad::Because(format!("{signal} cannot be caught, so it would hit foster alone and leave the command running")))
 }
 
 /// `FROM:TO`.

@@ -40,7 +40,8 @@ pub(super) fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions
 #[cold]
 pub(super) fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action>) {
     let Phase::Running { pid: command, standing, .. } = &mut state.phase else { return };
-    if *command != pid {
+    // Any other signal is a traced child's, which ptrace(2) stops for each of them. It has gone by now.
+    if *command != pid || !signal.is_stop() {
         return;
     }
     *standing = Standing::Down;
@@ -92,6 +93,8 @@ fn stop_with_command(state: &mut State, pid: i32, signal: Signal, was_forwarded:
         Signal::STOP => Action::SuspendSelf(Signal::TSTP),
         // Whoever sent it to foster meant one process, or has sent it to the others as well.
         _ if was_forwarded => Action::SuspendSelf(signal),
+        // It may have stopped itself, and has no business with the processes of foster's user.
+        _ if state.is_another_user => Action::SuspendSelf(signal),
         Signal::TSTP if !state.had_terminal => Action::SuspendSelf(signal),
         // The terminal's own. Without foster it would have hit all of this group: a shell that runs a script and waits for
         // foster, the rest of a pipeline. The shell with the job control gives its prompt once all of them stand still.
@@ -141,8 +144,7 @@ pub(super) fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
     match &mut state.phase {
         Phase::Running { pid, standing: standing @ Standing::Suspended(_), .. } => {
             *standing = Standing::Up;
-            // Also if it was started in the background, and `fg` is what gives it the terminal for the first time.
-            state.had_terminal = true;
+            // It may have been started in the background, and `fg` gives it the terminal for the first time.
             actions.push(Action::HandTerminal(*pid));
             actions.push(Action::Continue(*pid));
             true

@@ -55,6 +55,8 @@ pub enum Event {
     },
     /// A child was stopped by this signal, and lives.
     ChildStopped { pid: i32, signal: Signal },
+    /// The command's group was given the terminal ([`Action::HandTerminal`]).
+    TerminalHanded,
     /// The command, stopped by this signal, was offered the terminal.
     Offered {
         pid: i32,
@@ -90,7 +92,8 @@ pub enum Action {
     KillCommand(i32),
     /// Continue the process group of the command, which was stopped.
     Continue(i32),
-    /// Give the terminal to the command's group, if foster's own group is in its foreground.
+    /// Give the terminal to the command's group, if foster's own group is in its foreground, and then
+    /// [`Event::TerminalHanded`].
     HandTerminal(i32),
     /// The same for a command that this signal stopped, because it has not got the terminal; and then [`Event::Offered`].
     OfferTerminal { pid: i32, signal: Signal },
@@ -135,6 +138,8 @@ pub struct State {
     ends_by_code: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
+    /// The command is another user's. What it does to itself is then no reason to signal foster's process group.
+    is_another_user: bool,
     phase: Phase,
     /// What was sent to the command so far: whether its death by a signal was somebody's wish.
     forwarded: SignalSet,
@@ -218,6 +223,8 @@ pub struct Started {
     pub is_pid1: bool,
     /// The command's group was made the terminal's foreground group.
     pub has_terminal: bool,
+    /// The command runs as another user than foster.
+    pub is_another_user: bool,
 }
 
 impl State {
@@ -236,6 +243,7 @@ impl State {
             stops_when_told: config.ways.stops_when_told,
             ends_by_code: started.is_pid1 || config.ways.ends_by_code,
             had_terminal: started.has_terminal,
+            is_another_user: started.is_another_user,
             phase: Phase::Running { pid: started.pid, since: Duration::ZERO, standing: Standing::Up },
             forwarded: SignalSet::default(),
             stop_request: None,
@@ -250,7 +258,7 @@ impl State {
 
     /// The state of a foster without a command.
     pub fn paused(config: &Config, is_pid1: bool) -> State {
-        let started = Started { pid: 0, is_pid1, has_terminal: false };
+        let started = Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false };
         State { phase: Phase::Paused, ..State::new(config, started) }
     }
 
@@ -284,6 +292,7 @@ impl State {
             Event::Deadline => self.deadline().is_some(),
             Event::Unreaped { .. }
             | Event::ChildStopped { .. }
+            | Event::TerminalHanded
             | Event::Offered { .. }
             | Event::NotSuspended
             | Event::LeftoversLost => false,
@@ -311,6 +320,7 @@ pub fn step(state: &mut State, event: Event, now: Option<Duration>, actions: &mu
         }
         (Event::Died { death, .. }, _) => stop::on_orphan_death(state, death),
         (Event::ChildStopped { pid, signal }, _) => jobs::on_stop(state, pid, signal, actions),
+        (Event::TerminalHanded, _) => state.had_terminal = true,
         (Event::Offered { pid, signal, taken }, _) => jobs::on_offered(state, pid, signal, taken, actions),
         (Event::NotSuspended, _) => jobs::on_not_suspended(state, actions),
         (Event::LeftoversLost, _) => stop::on_leftovers_lost(state, actions),

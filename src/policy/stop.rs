@@ -226,7 +226,11 @@ fn summary(state: &State, end: CommandEnd) -> Summary {
     // The terminal sent it to the command's group alone. Without foster the rest of the job would have got it too: a shell
     // ends its script only if it got the signal itself and its child died of it.
     let group_signal = match outcome {
-        Outcome::Signal(signal @ (Signal::INT | Signal::QUIT)) if end.cause == Cause::Terminal => Some(signal),
+        Outcome::Signal(signal @ (Signal::INT | Signal::QUIT))
+            if end.cause == Cause::Terminal && !state.is_another_user =>
+        {
+            Some(signal)
+        }
         _ => None,
     };
     Summary { end, reaped: state.reaped, grace_over: state.killing.is_some(), outcome, group_signal }

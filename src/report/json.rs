@@ -161,12 +161,13 @@ fn sender_members(object: &mut Object<'_>, sender: Sender) {
         "sender",
         match sender {
             Sender::Process { .. } => "process",
+            Sender::Claimed { .. } => "claimed",
             Sender::Outside => "outside",
             Sender::Kernel => "kernel",
             Sender::Myself => "foster",
         },
     );
-    if let Sender::Process { pid, uid, name } = sender {
+    if let Sender::Process { pid, uid, name } | Sender::Claimed { pid, uid, name } = sender {
         object.plain("sender_pid", pid);
         object.plain("sender_uid", uid);
         if let Some(name) = name {

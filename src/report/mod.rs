@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::fmt;
+use std::os::fd::RawFd;
 
 use log::Level;
 use nix::errno::Errno;
@@ -38,6 +39,11 @@ impl<'a> Reporter<'a> {
             }
         }
         reporter
+    }
+
+    /// The descriptor that is to stay open until the end.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.termination_log.as_ref().map(TerminationLog::descriptor)
     }
 
     /// Whether the line about an orphan will be said: only then is it worth reading /proc for it.

@@ -75,6 +75,7 @@ fn members(verdict: &Verdict, object: &mut Object<'_>) {
             None => object.plain("name", "null"),
         }
         object.plain("count", parent.zombies);
+        object.plain("tracer", parent.traces);
     });
     let limited = verdict.pids.filter(|pids| pids.limit.is_some());
     object.plain("pids_used", OrNull(verdict.pids.map(|pids| pids.used)));
@@ -92,14 +93,18 @@ struct Blame<'a>(&'a Parent);
 
 impl fmt::Display for Blame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if self.0.traces { "tracer" } else { "parent" };
         match (self.0.pid, self.0.name) {
             (0, _) => f.write_str("a parent outside this PID namespace (docker exec, kubectl exec, nsenter)")?,
-            (pid, Some(name)) => write!(f, "parent {pid} ({name})")?,
-            (pid, None) => write!(f, "parent {pid}")?,
+            (pid, Some(name)) => write!(f, "{who} {pid} ({name})")?,
+            (pid, None) => write!(f, "{who} {pid}")?,
         }
         let (zombies, them) = if self.0.zombies == 1 { ("zombie", "it") } else { ("zombies", "them") };
         write!(f, " has {} {zombies} that it has not waited for", self.0.zombies)?;
         match (self.0.pid, self.0.name) {
+            _ if self.0.traces => {
+                write!(f, "; their parent cannot reap {them} before it: end the tracer, or let it detach")
+            }
             (_, Some(name)) if name == Name::new(b"foster") => f.write_str(" yet; that takes microseconds: look again"),
             (1, _) => write!(f, "; only it can reap {them}, and every orphan: if that goes on, start it under foster"),
             _ => write!(f, "; only it can reap {them}: fix or restart it"),
@@ -137,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
-        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies }
+        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
     }
 
     fn pids(used: u64, limit: Option<u64>) -> Use {
@@ -214,7 +219,7 @@ mod tests {
         assert_eq!(
             super::verdict(&verdict(&parents, &[pids(90, Some(100))], "zombies=5,pids=95%"), LogFormat::Json),
             "{\"healthy\":false,\"zombies\":8,\"zombie_limit\":5,\"zombie_parents\":2,\"zombies_by_parent\":\
-             [{\"pid\":12,\"name\":\"a\\\"b\\\\\\\\n\\\\xff\",\"count\":7},{\"pid\":0,\"name\":null,\"count\":1}],\
+             [{\"pid\":12,\"name\":\"a\\\"b\\\\\\\\n\\\\xff\",\"count\":7,\"tracer\":false},{\"pid\":0,\"name\":null,\"count\":1,\"tracer\":false}],\
              \"pids_used\":90,\"pids_limit\":100,\"pids_limit_source\":\"kernel.pid_max\",\"pids_percent\":90.0,\
              \"pids_percent_limit\":95}\n"
         );

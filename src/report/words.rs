@@ -137,6 +137,15 @@ impl fmt::Display for From {
         match self.0 {
             Sender::Process { pid, uid, name: Some(name) } => write!(f, "from pid {pid} ({name}, uid {uid})"),
             Sender::Process { pid, uid, name: None } => write!(f, "from pid {pid} (uid {uid})"),
+            Sender::Claimed { pid: 0, .. } => {
+                f.write_str("from a process that claims to be outside this PID namespace")
+            }
+            Sender::Claimed { pid, uid, name: Some(name) } => {
+                write!(f, "from a process that claims to be pid {pid} ({name}, uid {uid})")
+            }
+            Sender::Claimed { pid, uid, name: None } => {
+                write!(f, "from a process that claims to be pid {pid} (uid {uid})")
+            }
             Sender::Outside => f.write_str("from outside this PID namespace"),
             Sender::Kernel => f.write_str("from the kernel"),
             Sender::Myself => f.write_str("from foster itself"),

@@ -3,14 +3,17 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::read;
 
+use super::search::Search;
 use crate::config::Config;
 use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
 use crate::sys::Identity;
@@ -104,21 +107,22 @@ impl Failure {
 /// No file could be executed. This is the one that tells most about why.
 pub struct ExecFailed {
     pub path: CString,
-    /// Where foster finds it: foster's working directory is another one than the command's.
-    pub file: PathBuf,
     pub errno: Errno,
 }
 
 impl ExecFailed {
     /// What is said about it, after a look at the file.
     #[cold]
-    pub fn into_failure(self, name: &[u8], search: Option<&[u8]>, config: &Config) -> Failure {
-        if self.errno == Errno::ENOENT && self.file.symlink_metadata().is_err() {
-            return Failure::not_found(name, search);
+    pub fn into_failure(self, search: &Search, config: &Config) -> Failure {
+        // foster's working directory is another one than the command's.
+        let directory = config.directory.as_deref().unwrap_or_default();
+        let file = as_path(directory).join(as_path(&self.path));
+        if self.errno == Errno::ENOENT && file.symlink_metadata().is_err() {
+            return Failure::not_found(search.name, search.path);
         }
         // There is a file, and the kernel still says ENOENT: what it needs to run is missing. env(1) says 127 here too.
         let code = if self.errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
-        let (path, reason) = (OneLine(self.path.to_bytes()), self.reason(&self.file));
+        let (path, reason) = (OneLine(self.path.to_bytes()), self.reason(&file));
         Failure { code, message: format!("cannot run {path}{}: {reason}", as_user(config)) }
     }
 
@@ -148,25 +152,32 @@ impl ExecFailed {
 
 /// The program that a script's first line names.
 fn interpreter(path: &Path) -> Option<Vec<u8>> {
-    let start = first_bytes(path)?;
-    let line = start.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?.trim_ascii_start();
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut buffer = START;
+    let line = first_bytes(&path, &mut buffer)?.strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?.trim_ascii_start();
     // Not trimmed at the end: a carriage return there is just what is wrong.
     line.split(|b| *b == b' ' || *b == b'\t').next().map(<[u8]>::to_vec)
 }
 
-/// Whether it is text, as the shells decide it: no NUL before the end of the first line.
-pub fn is_text(path: &Path) -> bool {
-    first_bytes(path).is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
+/// Whether it is text, as the shells decide it: no NUL before the end of the first line. Allocates nothing.
+pub fn is_text(path: &CStr) -> bool {
+    let mut buffer = START;
+    let start = first_bytes(path, &mut buffer);
+    start.is_some_and(|start| !start.split(|b| *b == b'\n').next().unwrap_or_default().contains(&0))
 }
 
-pub fn as_path(text: &CStr) -> &Path {
+const START: [u8; 256] = [0; 256];
+
+/// Does not wait for what is no ordinary file.
+fn first_bytes<'a>(path: &CStr, buffer: &'a mut [u8; 256]) -> Option<&'a [u8]> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = open(path, flags, Mode::empty()).ok()?;
+    let len = read(file, buffer).ok()?;
+    buffer.get(..len)
+}
+
+fn as_path(text: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(text.to_bytes()))
-}
-
-fn first_bytes(path: &Path) -> Option<Vec<u8>> {
-    let mut start = Vec::new();
-    File::open(path).ok()?.take(256).read_to_end(&mut start).ok()?;
-    Some(start)
 }
 
 /// ` as user 'app'`, for whoever wonders what a permission was denied to.

@@ -18,7 +18,7 @@ mod failure;
 mod search;
 
 pub use failure::Failure;
-use failure::{ExecFailed, as_path, is_text};
+use failure::{ExecFailed, is_text};
 use search::Search;
 
 /// What foster changed for itself and the command is to have as it was.
@@ -41,6 +41,8 @@ pub struct Spawned {
     pub has_terminal: bool,
     /// Why it did not get the terminal that was foster's to give, if it did not.
     pub no_terminal: Option<Errno>,
+    /// It runs as another user than foster.
+    pub is_another_user: bool,
 }
 
 /// Starts the command in its own process group, in the terminal's foreground if foster was there, or in its own session;
@@ -66,21 +68,7 @@ pub fn spawn(
     let search = Search::new(name.to_bytes(), environment);
     let args = CStrings::new(config.command.iter().copied());
     let identity = user.as_ref().map(|user| &user.identity).filter(|identity| !is_own(identity));
-    let child = Child { config, environment, inherited, own, terminal, identity };
-    let unexecutable = match child.spawn(&search, &args)? {
-        Attempt::Running(spawned) => return Ok(spawned),
-        Attempt::Failed(failed) => failed,
-    };
-    // A text file without #! runs under the shell, as POSIX asks of execvp.
-    if unexecutable.errno != Errno::ENOEXEC || !is_text(&unexecutable.file) {
-        return Err(unexecutable.into_failure(name.to_bytes(), search.path, config));
-    }
-    let script = unexecutable.path;
-    let words = [SHELL, &script].into_iter().chain(config.command.iter().copied().skip(1));
-    match child.spawn(&Search::exactly(SHELL.to_bytes()), &CStrings::new(words))? {
-        Attempt::Running(spawned) => Ok(spawned),
-        Attempt::Failed(shell) => Err(Failure::no_shell(config, &script, SHELL, shell.errno)),
-    }
+    Child { config, environment, inherited, own, terminal, identity }.spawn(&search, args)
 }
 
 const SHELL: &CStr = c"/bin/sh";
@@ -89,9 +77,10 @@ const SHELL: &CStr = c"/bin/sh";
 fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
     let Some(spec) = &config.user else { return Ok(None) };
     let user = match sys::ids() {
-        Some([real, effective, _]) if real == effective => user::lookup(spec, real),
-        // Whoever could set these options could otherwise have any user's rights.
-        _ => Err("--user is refused to a foster that is installed set-user-ID or set-group-ID".to_owned()),
+        Some([real, effective, _]) if real == effective && !sys::has_rights_of_its_file() => user::lookup(spec, real),
+        // Otherwise whoever may set these options would have any user's rights.
+        _ => Err("--user is refused to a foster that is installed set-user-ID, set-group-ID or with file capabilities"
+            .to_owned()),
     };
     user.map(Some).map_err(|message| Failure { code: OWN_FAILURE, message })
 }
@@ -117,7 +106,7 @@ fn with_home<'a>(environment: &[&'a CStr], home: &'a CStr) -> Vec<&'a CStr> {
     before.iter().copied().chain([home]).chain(after).collect()
 }
 
-/// What is the same for both attempts.
+/// What the child needs to know.
 struct Child<'a> {
     config: &'a Config<'a>,
     environment: &'a [&'a CStr],
@@ -138,21 +127,19 @@ enum Obstacle {
     Directory(Errno),
     /// Which candidate of the search tells most about why.
     Exec(usize, Errno),
+    /// This candidate is a text file without #!, and the shell for it could not be executed.
+    Shell(usize, Errno),
 }
 
 impl Obstacle {
     fn code(self) -> u8 {
         match self {
             Obstacle::Exec(_, Errno::ENOENT) => NOT_FOUND,
+            Obstacle::Shell(..) => NOT_EXECUTABLE,
             Obstacle::Exec(_, errno) if errno != Errno::EAGAIN => NOT_EXECUTABLE,
             _ => OWN_FAILURE,
         }
     }
-}
-
-enum Attempt {
-    Running(Spawned),
-    Failed(ExecFailed),
 }
 
 /// What the child leaves in foster's memory.
@@ -165,7 +152,7 @@ struct Left {
 }
 
 impl Child<'_> {
-    fn spawn(&self, search: &Search, args: &CStrings) -> Result<Attempt, Failure> {
+    fn spawn(&self, search: &Search, mut args: CStrings) -> Result<Spawned, Failure> {
         let listener = LateText::new();
         let (environment, names_listener) = self.environment(&listener);
         let mut path = Vec::with_capacity(search.longest());
@@ -183,8 +170,7 @@ impl Child<'_> {
                 }
                 let obstacle = self.settle(left.obstacle).unwrap_or_else(|| {
                     sys::set_signal_mask(self.inherited.mask);
-                    let (which, errno) = search.execute(&mut path, args, &environment);
-                    Obstacle::Exec(which, errno)
+                    execute(search, &mut path, &mut args, &environment)
                 });
                 left.obstacle = Some(obstacle);
                 self.config.ways.codes.of(obstacle.code())
@@ -197,8 +183,11 @@ impl Child<'_> {
         let pid = pid.map_err(Failure::no_process)?;
         let Left { obstacle, no_group, has_terminal, no_terminal } = left;
         match obstacle {
-            None => Ok(Attempt::Running(Spawned { pid, no_group, has_terminal, no_terminal })),
-            Some(obstacle) => self.clean_up(pid, obstacle, search, path),
+            None => {
+                let is_another_user = self.identity.is_some();
+                Ok(Spawned { pid, no_group, has_terminal, no_terminal, is_another_user })
+            }
+            Some(obstacle) => Err(self.clean_up(pid, obstacle, search)),
         }
     }
 
@@ -236,32 +225,24 @@ impl Child<'_> {
         chdir(directory).err().map(Obstacle::Directory)
     }
 
-    /// The child did not become the command and has ended.
+    /// The child did not become the command and has ended. Says why.
     #[cold]
-    fn clean_up(&self, pid: i32, obstacle: Obstacle, search: &Search, mut path: Vec<u8>) -> Result<Attempt, Failure> {
+    fn clean_up(&self, pid: i32, obstacle: Obstacle, search: &Search) -> Failure {
         sys::reap_failed_child(pid);
         if let Some(terminal) = self.terminal {
             // The dead child's group has it; an error means that the terminal is gone.
             let _ = terminal.give_to(nix::unistd::getpgrp().as_raw());
         }
         match obstacle {
-            Obstacle::Signals(errno) => Err(Failure::refused("rt_sigtimedwait(2)", errno)),
-            Obstacle::User(errno) => Err(Failure::no_user(self.config, self.identity, errno)),
-            Obstacle::Directory(errno) => Err(Failure::no_directory(self.config, errno)),
-            Obstacle::Exec(_, Errno::EAGAIN) => Err(Failure::too_many_processes(self.config)),
+            Obstacle::Signals(errno) => Failure::refused("rt_sigtimedwait(2)", errno),
+            Obstacle::User(errno) => Failure::no_user(self.config, self.identity, errno),
+            Obstacle::Directory(errno) => Failure::no_directory(self.config, errno),
+            Obstacle::Exec(_, Errno::EAGAIN) => Failure::too_many_processes(self.config),
             Obstacle::Exec(which, errno) => {
-                search.write(which, &mut path);
-                Ok(Attempt::Failed(self.exec_failed(path, errno)))
+                ExecFailed { path: search.candidate(which), errno }.into_failure(search, self.config)
             }
+            Obstacle::Shell(which, errno) => Failure::no_shell(self.config, &search.candidate(which), SHELL, errno),
         }
-    }
-
-    #[cold]
-    fn exec_failed(&self, path: Vec<u8>, errno: Errno) -> ExecFailed {
-        let path = CStr::from_bytes_until_nul(&path).unwrap_or_default().to_owned();
-        let directory = self.config.directory.as_deref().unwrap_or_default();
-        let file = as_path(directory).join(as_path(&path));
-        ExecFailed { path, file, errno }
     }
 
     /// The environment for the command. LISTEN_PID is rewritten where it names foster (sd_listen_fds(3)); then
@@ -279,6 +260,19 @@ impl Child<'_> {
         let mut strings = CStrings::new(self.environment.iter().copied().filter(kept));
         strings.replace(before, listener);
         (strings, true)
+    }
+}
+
+/// In the child: executes the command. A text file without #! runs under the shell, as POSIX asks of execvp. In the same
+/// child: where foster is outside of the PID namespace of its children (`unshare --pid` without `--fork`), the first one is
+/// the namespace's init, and with its end there is no second one.
+fn execute(search: &Search, path: &mut Vec<u8>, args: &mut CStrings, environment: &CStrings) -> Obstacle {
+    let (which, errno) = search.execute(path, args, environment);
+    match CStr::from_bytes_until_nul(path) {
+        Ok(script) if errno == Errno::ENOEXEC && is_text(script) => {
+            Obstacle::Shell(which, sys::execute_shell(SHELL, script, args, environment))
+        }
+        _ => Obstacle::Exec(which, errno),
     }
 }
 

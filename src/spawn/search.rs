@@ -1,6 +1,6 @@
 //! Where the command may be, and executing it there.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 
@@ -8,7 +8,7 @@ use crate::sys::{self, CStrings};
 
 /// Where the command may be: PATH's directories in order, or just the name if it has a slash (exec(3)).
 pub struct Search<'a> {
-    name: &'a [u8],
+    pub name: &'a [u8],
     /// PATH, if that is searched.
     pub path: Option<&'a [u8]>,
 }
@@ -20,15 +20,10 @@ impl<'a> Search<'a> {
     /// Searches PATH for a name without a slash.
     pub fn new(name: &'a [u8], environment: &[&'a CStr]) -> Search<'a> {
         if name.contains(&b'/') || name.is_empty() {
-            return Search::exactly(name);
+            return Search { name, path: None };
         }
         let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
         Search { name, path: Some(path.unwrap_or(DEFAULT_PATH)) }
-    }
-
-    /// This file and no other.
-    pub fn exactly(name: &'a [u8]) -> Search<'a> {
-        Search { name, path: None }
     }
 
     /// How long the longest candidate can be, with `./` or `/` and the NUL.
@@ -36,47 +31,53 @@ impl<'a> Search<'a> {
         self.path.map_or(0, <[u8]>::len).saturating_add(self.name.len()).saturating_add(3)
     }
 
-    /// Writes candidate number `which` into a buffer that has the capacity for it; false when there is none.
-    pub fn write(&self, which: usize, buffer: &mut Vec<u8>) -> bool {
-        let directory = match self.path {
-            None if which == 0 => None,
-            None => return false,
-            Some(path) => match path.split(|b| *b == b':').nth(which) {
-                // An empty directory is the current one; ./ keeps a name like -c from being an option of a shell.
-                Some(b"") => Some(&b"."[..]),
-                Some(directory) => Some(directory),
-                None => return false,
-            },
-        };
-        buffer.clear();
-        if let Some(directory) = directory {
-            buffer.extend_from_slice(directory);
-            buffer.push(b'/');
-        }
-        buffer.extend_from_slice(self.name);
-        buffer.push(0);
-        true
+    /// Candidate number `which`.
+    #[cold]
+    pub fn candidate(&self, which: usize) -> CString {
+        let mut path = Vec::new();
+        let directory = self.path.map(|path| path.split(|b| *b == b':').nth(which).unwrap_or_default());
+        self.write(directory, &mut path);
+        CString::from_vec_with_nul(path).unwrap_or_default()
     }
 
-    /// Executes the first candidate that can be. Returns only when none could: which one tells most about why, and the
-    /// errno. A file that may not be executed does not end the search but tells more than one that is not there.
+    /// Writes the candidate in this directory, or the name alone.
+    fn write(&self, directory: Option<&[u8]>, path: &mut Vec<u8>) {
+        path.clear();
+        if let Some(directory) = directory {
+            // An empty directory is the current one. `./` keeps a name like -c from being an option of a shell.
+            path.extend_from_slice(if directory.is_empty() { b"." } else { directory });
+            path.push(b'/');
+        }
+        path.extend_from_slice(self.name);
+        path.push(0);
+    }
+
+    /// Executes the first candidate that can be executed. Returns only when none could: which one tells most about why, and
+    /// the errno. A file that may not be executed does not end the search, but tells more than one that is not there.
+    ///
+    /// `path` has the capacity for the longest candidate.
     pub fn execute(&self, path: &mut Vec<u8>, args: &CStrings, environment: &CStrings) -> (usize, Errno) {
+        let Some(directories) = self.path else {
+            self.write(None, path);
+            return (0, execute_file(path, args, environment));
+        };
         let mut failed = (0, Errno::ENOENT);
-        let mut which = 0;
-        while self.write(which, path) {
-            let Ok(candidate) = CStr::from_bytes_until_nul(path) else { break };
-            match sys::execve(candidate, args, environment) {
-                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT
-                    if self.path.is_some() => {}
-                Errno::EACCES if self.path.is_some() => {
-                    if failed.1 == Errno::ENOENT {
-                        failed = (which, Errno::EACCES);
-                    }
-                }
+        for (which, directory) in directories.split(|b| *b == b':').enumerate() {
+            self.write(Some(directory), path);
+            match execute_file(path, args, environment) {
+                Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
+                Errno::EACCES if failed.1 == Errno::ENOENT => failed = (which, Errno::EACCES),
+                Errno::EACCES => {}
                 other => return (which, other),
             }
-            which = which.saturating_add(1);
         }
         failed
+    }
+}
+
+fn execute_file(path: &[u8], args: &CStrings, environment: &CStrings) -> Errno {
+    match CStr::from_bytes_until_nul(path) {
+        Ok(path) => sys::execve(path, args, environment),
+        Err(_) => Errno::ENOENT,
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::signal::Signal;
+
 /// What wait4(2) tells of one child.
 #[derive(Clone, Copy, Debug)]
 pub struct Waited {
@@ -73,7 +75,8 @@ pub fn peek_any() -> Result<Option<Peeked>, NoNews> {
     let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: info lives through the call, which writes the whole of it, or with no news leaves si_pid 0.
     let (returned, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &mut info, options), info.si_pid()) };
-    let died = info.si_code != libc::CLD_STOPPED;
+    // A stopped child, or a traced one that is trapped, lives.
+    let died = matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
     match returned {
         0 if pid > 0 => Ok(Some(Peeked { pid, died })),
         -1 if Errno::last() != Errno::ECHILD => Ok(None),
@@ -112,6 +115,38 @@ fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Waited, NoNews> {
     }
 }
 
+/// Lets a traced child go on as if it were not traced: with the signal that it was stopped for. True if it was traced.
+///
+/// A child that calls ptrace(PTRACE_TRACEME) makes its parent the tracer, unasked. From then on each signal that it is sent
+/// stops it, and wait4(2) tells of that as of a stop by this signal, whichever it is. PTRACE_DETACH ends the tracing and
+/// delivers the signal. It fails with ESRCH for a child that is not traced, or gone.
+pub fn release_traced(pid: i32, signal: Signal) -> bool {
+    let deliver = if is_trap_of_exec(pid, signal) { 0 } else { signal.number() };
+    // SAFETY: this request takes a number and no address. nix takes signals 1 to 31 alone.
+    unsafe {
+        libc::ptrace(
+            libc::PTRACE_DETACH,
+            pid,
+            ptr::null_mut::<c_void>(),
+            ptr::without_provenance_mut::<c_void>(usize::try_from(deliver).unwrap_or(0)),
+        ) == 0
+    }
+}
+
+/// ptrace(2) sends a traced process a SIGTRAP after its execve, which an untraced one would not get. The kernel sends it in
+/// the name of the process itself (ptrace_event in include/linux/ptrace.h).
+fn is_trap_of_exec(pid: i32, signal: Signal) -> bool {
+    if signal.number() != libc::SIGTRAP {
+        return false;
+    }
+    // SAFETY: all zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: info lives through the call, which writes a siginfo_t or fails.
+    let read = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, pid, ptr::null_mut::<c_void>(), &raw mut info) };
+    // SAFETY: a SIGTRAP of this code has a sender.
+    read == 0 && info.si_code == libc::SI_USER && unsafe { info.si_pid() } == pid
+}
+
 /// Whether a sandbox lets this process, whose ID is `own`, wait for children at all. An init that cannot do that would wait
 /// for ever.
 ///
@@ -140,6 +175,7 @@ pub fn reap_failed_child(pid: i32) {
 
 /// A null-terminated array of C strings, as execve(2) takes it.
 pub struct CStrings<'a> {
+    /// The first place is free, for one more string in front.
     pointers: Vec<*const c_char>,
     strings: PhantomData<&'a CStr>,
 }
@@ -147,18 +183,23 @@ pub struct CStrings<'a> {
 impl<'a> CStrings<'a> {
     /// The strings in this order.
     pub fn new(strings: impl Iterator<Item = &'a CStr>) -> CStrings<'a> {
-        let mut pointers: Vec<_> = strings.map(CStr::as_ptr).collect();
-        pointers.push(ptr::null());
+        let ends = [ptr::null()];
+        let pointers = ends.into_iter().chain(strings.map(CStr::as_ptr)).chain(ends).collect();
         CStrings { pointers, strings: PhantomData }
     }
 
     /// Puts a text that is only known later at this place, if there is one.
     pub fn replace(&mut self, index: usize, text: &'a LateText) {
-        if index.saturating_add(1) < self.pointers.len()
-            && let Some(pointer) = self.pointers.get_mut(index)
+        let place = index.saturating_add(1);
+        if place.saturating_add(1) < self.pointers.len()
+            && let Some(pointer) = self.pointers.get_mut(place)
         {
             *pointer = text.0.as_ptr().cast::<c_char>();
         }
+    }
+
+    fn as_ptr(&self) -> *const *const c_char {
+        self.pointers.get(1..).unwrap_or_default().as_ptr()
     }
 }
 
@@ -201,7 +242,22 @@ impl Default for LateText {
 /// Replaces the program of this process; returns only to say why it could not.
 pub fn execve(path: &CStr, args: &CStrings, environment: &CStrings) -> Errno {
     // SAFETY: path is a C string; both arrays are null-terminated and their strings live as long as the arrays.
-    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), environment.as_ptr()) };
+    Errno::last()
+}
+
+/// Executes the shell with a script in the place of the first argument, and the rest behind it. Returns only to say why it
+/// could not; then the arguments are no longer those of the command. Allocates nothing.
+pub fn execute_shell(shell: &CStr, script: &CStr, args: &mut CStrings, environment: &CStrings) -> Errno {
+    if let [first, second, ..] = args.pointers.as_mut_slice() {
+        (*first, *second) = (shell.as_ptr(), script.as_ptr());
+    }
+    // SAFETY: as in `execve`, and the two new strings live through the call.
+    unsafe { libc::execve(shell.as_ptr(), args.pointers.as_ptr(), environment.as_ptr()) };
+    if let [_, second, ..] = args.pointers.as_mut_slice() {
+        // The script's name may be gone when the array is looked at again.
+        *second = ptr::null();
+    }
     Errno::last()
 }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -11,33 +11,55 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 
-/// Closes these descriptors, and every one above 2. Raw, because nix's close takes a descriptor from its owner, and these
-/// have none.
+/// Closes these descriptors, and every one above 2 but `kept`. Raw, because nix's close takes a descriptor from its owner, and
+/// these have none.
 ///
 /// # Safety
-/// Nobody in this process owns one of these descriptors, or will use one that it remembers.
-pub unsafe fn close_descriptors(low: &[c_int]) {
+/// Nobody in this process owns one of the descriptors that are closed, or will use one that it remembers.
+pub unsafe fn close_descriptors(low: &[c_int], kept: Option<c_int>) {
     for fd in low {
         // SAFETY: the caller's promise.
         unsafe { libc::close(*fd) };
     }
-    // SAFETY: the caller's promise; no pointer is passed.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    if closed != 0 {
-        close_listed_descriptors();
+    let closed = match kept.and_then(|kept| u32::try_from(kept).ok()) {
+        None => close_range(3, u32::MAX),
+        Some(kept) => {
+            (kept <= 3 || close_range(3, kept.saturating_sub(1))) && close_range(kept.saturating_add(1), u32::MAX)
+        }
+    };
+    if !closed {
+        close_listed_descriptors(kept);
     }
 }
 
+/// For `close_descriptors` alone, which has the promise of its caller.
+fn close_range(first: u32, last: u32) -> bool {
+    // SAFETY: the promise to `close_descriptors`; no pointer is passed.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) == 0 }
+}
+
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
-fn close_listed_descriptors() {
+fn close_listed_descriptors(kept: Option<c_int>) {
     let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<c_int> =
-        listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
-    for fd in open {
-        // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
-        // to close it again does nothing.
+    let open: Vec<c_int> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2 && Some(*fd) != kept) {
+        // SAFETY: the promise to `close_descriptors`. The listing's own descriptor is closed by now; to close it again does
+        // nothing.
         unsafe { libc::close(fd) };
     }
+}
+
+/// The same file by a descriptor above 2.
+///
+/// # Errors
+/// EMFILE.
+pub fn above_standard(file: File) -> Result<File, Errno> {
+    if file.as_raw_fd() > 2 {
+        return Ok(file);
+    }
+    let fd = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }
 
 /// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.

@@ -53,6 +53,10 @@ pub fn pid() -> i32 {
     getpid().as_raw()
 }
 
+/// prctl(2) takes words, and a C function with `...` takes whatever is passed: an int would leave the upper half open.
+const ZERO: libc::c_ulong = 0;
+const CLEAR_ALL: libc::c_ulong = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+
 /// Asks for a signal when the parent dies (PR_SET_PDEATHSIG). Raw, because nix's takes signals 1 to 31 alone.
 ///
 /// # Errors
@@ -60,7 +64,7 @@ pub fn pid() -> i32 {
 pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
     let number = libc::c_ulong::try_from(signal.number()).unwrap_or(0);
     // SAFETY: this option takes a number, no pointer.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number, 0, 0, 0) }).map(drop)
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number, ZERO, ZERO, ZERO) }).map(drop)
 }
 
 /// Gives up the controlling terminal on stdin, if this process leads the session: the terminal is then free for another
@@ -105,6 +109,13 @@ pub fn ids() -> Option<[Ids; 3]> {
     Some([ids(users.real, groups.real), ids(users.effective, groups.effective), ids(users.saved, groups.saved)])
 }
 
+/// Whether the kernel gave this program rights that its caller has not: it is installed set-user-ID or set-group-ID, or with
+/// file capabilities (AT_SECURE, getauxval(3)).
+pub fn has_rights_of_its_file() -> bool {
+    // SAFETY: takes a constant.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Becomes another user for good. Only for the child between fork and exec: these are raw system calls, because the C
 /// library's setuid(3), which nix calls, first sees to the threads of a process whose memory is not the child's own.
 ///
@@ -120,6 +131,9 @@ pub fn become_user(identity: &Identity) -> Result<(), Errno> {
         Errno::result(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
         Errno::result(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
     }
+    // Ambient capabilities survive a change from one ordinary user to another, and an exec. An old kernel has none.
+    // SAFETY: this option takes numbers, no pointer. nix does not have it.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, CLEAR_ALL, ZERO, ZERO, ZERO) };
     // A sandbox may answer such calls with a success that is none (seccomp(2), SECCOMP_RET_ERRNO with 0).
     let expected = Ids { uid: *uid, gid: *gid };
     if ids() == Some([expected; 3]) { Ok(()) } else { Err(Errno::EPERM) }

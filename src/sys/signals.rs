@@ -95,16 +95,18 @@ pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
     Some(delivery(signal, unsafe { info.assume_init_ref() }))
 }
 
-/// Reads the origin out of a siginfo. Positive codes are the kernel's. SI_USER (0) and negative codes are another
-/// process's, but SI_TIMER and SI_SIGIO carry no sender.
+/// Reads the origin out of a siginfo. The kernel writes it for kill(2), which is SI_USER, for tgkill(2), which is SI_TKILL,
+/// and for positive codes. Any other negative code may have been written by whoever queued the signal: rt_sigqueueinfo(2)
+/// refuses only those that the kernel vouches for (do_rt_sigqueueinfo in kernel/signal.c).
 fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
+    let is_queued = info.code < 0 && info.code != libc::SI_TKILL;
     let sender = match info.code {
-        1.. | libc::SI_TIMER | libc::SI_SIGIO => Sender::Kernel,
+        1.. => Sender::Kernel,
+        _ if is_queued => Sender::Claimed { pid: info.pid, uid: info.uid, name: None },
         _ if info.pid == 0 => Sender::Outside,
         _ if info.pid == pid() => Sender::Myself,
         _ => Sender::Process { pid: info.pid, uid: info.uid, name: None },
     };
-    let is_queued = info.code < 0 && info.code != libc::SI_TKILL && sender != Sender::Kernel;
     let payload = is_queued.then_some(Payload { code: info.code, pid: info.pid, uid: info.uid, value: info.value });
     Delivery { signal, sender, payload }
 }
@@ -256,10 +258,14 @@ pub enum Whom {
 }
 
 /// Stops this process by a signal, as the signal's default action does, and returns when it is continued. True if it was
-/// stopped. The kernel does not stop a process group that no shell watches, since nobody would ever continue it.
+/// stopped. The kernel does not stop a process group that no shell watches, since nobody would ever continue it. A signal
+/// that stops nobody is refused: by its default action it could end this process.
 ///
 /// Does nothing if a SIGCONT is waiting already: a stop signal deletes it, and no second one would come.
 pub fn stop_by(signal: Signal, whom: Whom) -> bool {
+    if !signal.is_stop() {
+        return false;
+    }
     if is_pending(Signal::CONT) {
         return true;
     }
