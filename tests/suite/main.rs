@@ -29,4 +29,5 @@ mod storms;
 mod telling;
 mod terminal;
 mod tracer;
+mod trust;
 mod user;
