@@ -15,6 +15,7 @@ mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;
+mod hostile;
 mod leftovers;
 mod packages;
 mod page_cache;
