@@ -272,12 +272,12 @@ fn stray_signal(plan: &Plan, hit: &str) -> Option<String> {
     let by_terminal = has_terminal && code == SI_KERNEL && ["script", "parent"].contains(&words[0]);
     // The shell continues all of its job.
     let by_shell = words[0] == "script" && words[4] == "world" && signal == SIGCONT;
-    // And foster passes on to its group what the terminal would have sent to it as well.
-    let passes_on = !plan.is_pid1 && !plan.is_other_user && plan.terminal == "foreground" && plan.is_native();
-    let by_foster = words[0] == "script"
-        && words[4] == "foster"
-        && passes_on
-        && (STOPS.contains(&signal) || [SIGINT, SIGQUIT].contains(&signal));
+    // And foster passes on to its group what the terminal would have sent to it as well: in front SIGINT and SIGQUIT, and
+    // behind it what stops a reader.
+    let passes_on =
+        words[0] == "script" && words[4] == "foster" && has_terminal && !plan.is_pid1 && !plan.is_other_user;
+    let ends = plan.terminal == "foreground" && [SIGINT, SIGQUIT].contains(&signal);
+    let by_foster = passes_on && (STOPS.contains(&signal) || ends);
     (!by_terminal && !by_shell && !by_foster).then(|| format!("a bystander got a signal: {hit}"))
 }
 
