@@ -414,23 +414,23 @@ fn another_user_gets_no_capabilities_of_fosters() {
     });
 }
 
-/// /proc is read in ascending order, and the newest process comes last: gone when it is to be signalled.
+/// /proc is read in ascending order, and the newest process comes last: gone when it is to be signalled. Several times, since
+/// now and then one is found by luck.
 #[test]
 fn among_a_thousand_others_chains_of_forks_do_not_get_away() {
     if !namespaces() {
         return;
     }
-    // Room for the crowd and the chains, and not for more than the machine bears.
-    const SCRIPT: &str = "echo 2000 >/proc/sys/kernel/pid_max; exec \"$@\"";
     let program = example("hostile");
     for binary in binaries() {
-        for count in ["1", "10"] {
-            let before = ["sh", "-c", SCRIPT, "sh", program.to_str().unwrap(), "crowd", "1000"];
+        for count in ["1", "1", "1", "1", "2", "2", "3", "10"] {
+            let before = [program.to_str().unwrap(), "crowd", "1400"];
             let foster = Foster::new(&binary, Place::Subreaper).after(&before).options(&["-k", "500ms"]);
+            let run = hostile(foster, &["chains", count]);
+            run.says("the grace is over, SIGKILL to ");
             let start = Instant::now();
-            let ended = ends_within(hostile(foster, &["chains", count]), 2 * SLACK);
-            let Some(Finished { end, stderr, .. }) = ended else {
-                panic!("{count} chains: foster is there {:?} later", start.elapsed())
+            let Some(Finished { end, stderr, .. }) = ends_within(run, Duration::from_secs(1)) else {
+                panic!("{count} chains: foster is there {:?} after the first SIGKILL", start.elapsed())
             };
             assert_eq!(end, End::Exited(4), "{count} chains: {stderr}");
             assert!(!stderr.contains("did not end"), "{count} chains: {stderr}");
@@ -449,8 +449,10 @@ fn a_long_path_is_searched_in_linear_time() {
     for binary in binaries() {
         // The smaller one is long enough to be measured; the best of three, as others are at work.
         let best = |colons| (0..3).map(|_| search(&binary, colons)).min().unwrap();
-        let (short, long) = (best(32_750), best(131_000));
-        assert!(long < short * 8, "32,750 colons take {short:?}, 131,000 take {long:?}");
+        let (short, long) = (best(4_000), best(16_000));
+        assert!(long < short * 8, "4,000 colons take {short:?}, 16,000 take {long:?}");
+        // As long as an environment variable can be.
+        search(&binary, 131_000);
     }
 }
 
@@ -625,9 +627,9 @@ fn dumb_init_for_one_child_forwards_sigtstp_and_is_suspended_too() {
             }
             for (option, variable) in [("-c", "1"), ("-v", "0")] {
                 let run = Foster::new(init, Place::Subreaper).option(option).env("DUMB_INIT_SETSID", variable);
-                let run = run.after(&["setsid", "--wait"]).fixture(&["signals"]);
+                let run = run.fixture(&["signals"]);
                 run.expect("command ready");
-                let dumb_init = only_child(run.foster_pid());
+                let dumb_init = run.foster_pid();
                 send(dumb_init, SIGTSTP);
                 run.expect("command got 20");
                 poll(&format!("{} stands still", init.display()), || state(dumb_init) == 'T');
