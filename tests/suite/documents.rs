@@ -332,10 +332,11 @@ fn every_test_that_is_named_exists() {
     }
     let text = read("docs/reliability.md");
     let (_, tables) = text.split_once("## The promises").expect("the tables");
+    let (tables, _) = tables.split_once("## How thoroughly").expect("their end");
     let mut in_units = 0;
     for cell in tables.split(['|', '\n']) {
         let mut file = None;
-        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', '/', ':'])) {
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', ':'])) {
             match &file {
                 _ if name == "parsers.rs" => file = Some(format!("tests/fuzz/{name}")),
                 _ if name.ends_with(".rs") => file = Some(format!("src/{name}")),
