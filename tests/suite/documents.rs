@@ -312,6 +312,42 @@ fn every_command_line_is_one_that_foster_takes() {
     );
 }
 
+/// Every source file has its row in the map of docs/design.md, and every row its file.
+#[test]
+fn the_map_of_the_house_is_complete() {
+    let text = read("docs/design.md");
+    let (_, rows) = text.split_once("| floor | file |").expect("the map");
+    let mut mapped = BTreeSet::new();
+    for row in rows.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let mut directory = "";
+        for name in row.split('|').nth(2).expect("a cell").split('`').skip(1).step_by(2) {
+            match name.strip_suffix('/') {
+                Some(_) => directory = name,
+                None => {
+                    assert!(mapped.insert(format!("{directory}{}.rs", name.trim_end_matches(".rs"))), "{name} twice")
+                }
+            }
+        }
+    }
+    // What only lists modules, and what is beside the policy.
+    let is_mapped =
+        |path: &String| !["lib.rs", "door.rs", "sys/mod.rs"].contains(&path.as_str()) && !path.contains("/tests/");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut there = BTreeSet::new();
+    let mut directories = vec![source.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("src").map(Result::unwrap) {
+            let path = entry.path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => drop(there.insert(path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned())),
+            }
+        }
+    }
+    there.retain(|path| path.ends_with(".rs") && is_mapped(path));
+    assert_eq!(mapped, there);
+}
+
 /// `module::name` for the suite; in the tables of docs/reliability.md also `file.rs`, and after it the names of its unit tests.
 #[test]
 fn every_test_that_is_named_exists() {
