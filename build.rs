@@ -25,6 +25,11 @@ fn main() {
         for word in ["-T", &format!("{here}/src/layout.ld"), "-z", "noseparate-code", "-z", "norelro"] {
             println!("cargo::rustc-link-arg-bins={word}");
         }
+        // Rust's own linker, in a cross build. It would end a mapping with the code and begin another in the same page, which
+        // then is not executable.
+        if var("RUSTC_LINKER").is_ok_and(|linker| linker.ends_with("rust-lld")) {
+            println!("cargo::rustc-link-arg-bins=--no-rosegment");
+        }
     }
 }
 

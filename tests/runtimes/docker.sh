@@ -17,7 +17,7 @@ stop_engine() {
 }
 trap stop_engine EXIT
 
-# The engine is started as docs/docker.md says; what makes it this script's own stands in its configuration. Mounts are the
+# The engine is started as docs/guide.md says; what makes it this script's own stands in its configuration. Mounts are the
 # script's own as well: what is installed into /usr/local/bin is seen by nobody else.
 mkdir -p "$work/bin" "$work/client" "$work/scratch" && mount --bind "$work/bin" /usr/local/bin
 install "$FOSTER" "$work/scratch/foster" && install "$FIXTURE" "$work/scratch/fixture"

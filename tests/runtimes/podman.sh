@@ -124,6 +124,17 @@ is 'its server is healthy' "$code $(said '^healthy$')" '0 yes'
 typed 'docker stop app$' >/dev/null
 is 'and stops gracefully' "$(ended) $(said 'Shutting down: Master')" '0 yes'
 
+# The first Dockerfile of the README, as a reader pastes it.
+sed -n '/^```dockerfile$/,/^```$/p' "$top/README.md" | sed '1d;/^```$/,$d' >"$work/scratch/README"
+docker build -q -t pasted -f "$work/scratch/README" "$work/scratch" >"$work/out" 2>&1 && code=0 || code=$?
+is "the README's Dockerfile" $code 0
+podman run --detach --name app pasted >/dev/null
+until_true 'the pasted server listens' podman exec app grep -q ':1F40 ' /proc/net/tcp
+podman exec app cat /proc/1/cmdline /proc/1/environ | tr '\0' '\n' >"$work/out"
+is 'foster is its PID 1, with a grace' "$(said '^foster$') $(said '^FOSTER_GRACE=')" 'yes yes'
+podman stop app >/dev/null
+is 'and it stops' "$(ended)" 143
+
 start 'Booting worker' --health-cmd '["/usr/local/bin/foster", "--check"]' --health-interval disable app:1.0
 podman healthcheck run app >/dev/null && code=0 || code=$?
 typed 'docker inspect .*State.Health' >"$work/out"
@@ -136,7 +147,7 @@ typed 'docker info$' >"$work/out" && code=0 || code=$?
 is 'info' $code 0
 is 'ENTRYPOINT and CMD of an image' "$(typed 'docker inspect .*Entrypoint')" 'null ["python3"]'
 
-# docs/user.md, where there are users.
+# Another user, as docs/guide.md shows it.
 is 'FOSTER_USER' "$(typed 'docker run .*FOSTER_USER')" 'uid=900(app) gid=900(app) groups=900(app)'
 stand_in "$work/server" 'echo "uid $(id -u), groups $(id -G), in $PWD"'
 as_user() { # COMMAND-LINE-BEFORE REGEX
@@ -147,7 +158,7 @@ is '-u app:web' "$(as_user "$users" 'foster -u app:web ')" 'uid 1000, groups 33,
 is '-u 1000:1000' "$(as_user 'rm /etc/passwd /etc/group' 'foster -u 1000:1000 ')" 'uid 1000, groups 1000, in /app'
 is '-u :web -C /srv' "$(as_user "$users; mkdir /srv" 'foster -u :web ')" 'uid 0, groups 33, in /srv'
 
-# docs/check.md. Whoever asks has processes too, and runc takes some pids before the command has one.
+# The probe, as docs/diagnostics.md shows it. Whoever asks has processes too, and runc takes some pids before the command has one.
 masked() { sed -E 's/^(pids: )[0-9]+( of 2048.*, )[0-9.]+/\1N\2N/; s/^( *parent )[0-9]+/\1N/; s/^ *//'; }
 check() { podman exec app sh -c "$(taken "$1")" | masked; } # REGEX
 start 'runner [0-9]* ready' --pids-limit 2048 -v "$FIXTURE:/usr/local/bin/runner:ro" app:1.0 runner runner 1000
@@ -158,7 +169,7 @@ is '--check, with none' "$(check 'foster --check$')" "$(shown 'foster --check' |
 podman stop app >/dev/null
 is 'and the runner ends' "$(ended)" 42
 
-# docs/docker.md, images that have no init. What is installed is seen by this script alone.
+# Images that have no init, as docs/guide.md shows it. What is installed is seen by this script alone.
 mkdir "$work/local" && mount --bind "$work/local" /usr/local/bin
 install "$FOSTER" /usr/local/bin/foster
 typed 'install foster ' "$work/scratch"

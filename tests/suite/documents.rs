@@ -29,18 +29,13 @@ fn every_json_key_and_event_is_explained() {
     // Events, and the values of sender and cause.
     let values = words_after(&log, &["=>", "Level::Error,", "Level::Warn,"]);
     assert!(keys.len() > 30 && values.len() > 25, "the sources have changed their looks: {keys:?} {values:?}");
-    let diagnostics = read("docs/diagnostics.md");
-    let check = read("docs/check.md");
     let probe = words_after(&read("src/report/probe.rs"), &members);
     assert!(probe.len() > 10, "{probe:?}");
-    for (words, document, name) in
-        [(&keys, &diagnostics, "diagnostics"), (&values, &diagnostics, "diagnostics"), (&probe, &check, "check")]
-    {
-        // A level stands in the text, and what foster does itself is never said.
-        let unexplained = |word: &&String| !document.contains(&format!("`{word}`"));
-        let missing: Vec<&String> = words.iter().filter(unexplained).filter(|word| !is_level(word)).collect();
-        assert_eq!(missing, Vec::<&String>::new(), "not in docs/{name}.md");
-    }
+    let diagnostics = read("docs/diagnostics.md");
+    // A level stands in the text, and what foster does itself is never said.
+    let unexplained = |word: &&String| !diagnostics.contains(&format!("`{word}`")) && !is_level(word);
+    let missing: BTreeSet<&String> = keys.iter().chain(&values).chain(&probe).filter(unexplained).collect();
+    assert_eq!(missing, BTreeSet::new(), "not in docs/diagnostics.md");
 }
 
 fn is_level(word: &str) -> bool {
@@ -97,8 +92,7 @@ fn the_man_page_is_clean() {
 /// The documents for users and engineers, each with its path.
 pub fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs =
-        std::fs::read_dir(root.join("docs")).expect("docs").map(|entry| format!("docs/{}", name(&entry.unwrap())));
+    let docs = pages().into_iter().map(|page| format!("docs/{page}"));
     let top = std::fs::read_dir(root).expect("the project").map(|entry| name(&entry.unwrap()));
     let mut paths: Vec<String> = docs.chain(top).filter(|path| path.ends_with(".md")).collect();
     paths.sort();
@@ -106,8 +100,133 @@ pub fn documents() -> Vec<(String, String)> {
     paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }
 
+/// What is to be read in docs/.
+fn pages() -> Vec<String> {
+    let docs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("docs");
+    let names = docs.map(|entry| name(&entry.unwrap()));
+    names.filter(|name| name.ends_with(".md") || name.ends_with(".1")).collect()
+}
+
+#[test]
+fn there_are_ten_pages_at_most() {
+    let pages = pages();
+    assert!(pages.len() <= 10, "{pages:?}");
+}
+
 fn name(entry: &std::fs::DirEntry) -> String {
     entry.file_name().into_string().expect("UTF-8")
+}
+
+/// A fenced block of a document.
+pub struct Block {
+    /// What stands behind the three backquotes.
+    pub info: String,
+    /// The line of the document that the fence is on, counted from 1.
+    pub line: usize,
+    pub lines: Vec<String>,
+}
+
+/// What a block may hold. `commands` runs what is on a console, so a prompt stands nowhere else.
+const LANGUAGES: &[&str] = &["console", "dockerfile", "yaml", "json", "sh", "text"];
+
+/// The blocks of a document. Refuses whatever would hide a command line from `commands`.
+pub fn blocks(path: &str, text: &str) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    let (mut open, mut indented) = (false, 0);
+    let mut before = "";
+    for (at, line) in text.lines().enumerate() {
+        let place = format!("{path}:{}", at + 1);
+        match (line.trim_start().strip_prefix("```"), open) {
+            (Some(info), false) => {
+                let language = info.split(' ').next().unwrap_or_default();
+                assert!(LANGUAGES.contains(&language), "{place}: none of {LANGUAGES:?}: {info:?}");
+                found.push(Block { info: info.to_owned(), line: at + 1, lines: Vec::new() });
+                (open, indented) = (true, line.len() - line.trim_start().len());
+            }
+            (Some(rest), true) => {
+                assert_eq!(rest, "", "{place}: a block within a block");
+                open = false;
+            }
+            (None, true) => {
+                let block = found.last_mut().expect("the open one");
+                // Within a list a block is indented as a whole.
+                let line = line.get(indented..).unwrap_or_default();
+                let is_console = block.info.starts_with("console");
+                assert!(is_console || !line.starts_with("$ "), "{place}: a prompt in a block that is not run");
+                block.lines.push(line.to_owned());
+            }
+            (None, false) => {
+                assert!(!(line.starts_with("    ") && before.is_empty()), "{place}: an indented block; fence it");
+            }
+        }
+        before = line;
+    }
+    assert!(!open, "{path}: a block without an end");
+    found
+}
+
+/// What is pasted must be whole: a script that bash can read, JSON that can be parsed.
+#[test]
+fn scripts_and_json_are_well_formed() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for block in blocks(&path, &text) {
+            let (text, place) = (block.lines.join("\n"), format!("{path}:{}", block.line));
+            match block.info.as_str() {
+                "json" => {
+                    // A member of an object stands without its braces.
+                    let whole = if text.starts_with('"') { format!("{{{text}}}") } else { text };
+                    serde_json::from_str::<serde_json::Value>(&whole)
+                        .unwrap_or_else(|error| panic!("{place}: {error}"));
+                }
+                "sh" => {
+                    let read = Command::new("bash").args(["-n", "-c", &text]).output().expect("bash");
+                    assert!(read.status.success(), "{place}: {}", String::from_utf8_lossy(&read.stderr));
+                }
+                _ => continue,
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen}");
+}
+
+/// What stands between single backquotes.
+fn inline(text: &str) -> Vec<String> {
+    let mut prose = String::new();
+    let mut is_prose = true;
+    for line in text.lines() {
+        match line.trim_start().starts_with("```") {
+            true => is_prose = !is_prose,
+            false if is_prose => prose += &format!("{line} "),
+            false => {}
+        }
+    }
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// A variable that is named anywhere exists, and so does a target of make.
+#[test]
+fn variables_and_make_targets_exist() {
+    let variables: BTreeSet<String> = OPTIONS.iter().filter_map(foster::door::Opt::variable).collect();
+    let makefile = read("Makefile");
+    let mut targets = BTreeSet::new();
+    for (path, text) in documents() {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words.filter(|word| word.starts_with("FOSTER_") && *word != "FOSTER_" && *word != "FOSTER_LOG") {
+            assert!(variables.contains(word), "{path}: {word}");
+        }
+        for code in inline(&text) {
+            let Some(target) = code.split(' ').skip_while(|word| word.contains('=')).nth(1) else { continue };
+            if code.contains("make ") && code.split(' ').any(|word| word == "make") {
+                let starts =
+                    |line: &str| line.split(':').next().unwrap_or_default().split(' ').any(|word| word == target);
+                assert!(makefile.lines().any(starts), "{path}: no target {target} in the Makefile: {code}");
+                targets.insert(target.to_owned());
+            }
+        }
+    }
+    assert!(targets.len() > 2, "{targets:?}");
 }
 
 /// A heading's name in links, as GitHub makes it.
@@ -140,15 +259,22 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// foster's own command lines in the brackets of a Dockerfile, YAML or JSON. `commands` runs those that are typed.
+/// foster's own command lines in the brackets of a Dockerfile, YAML or JSON. `commands` runs those on a console.
 fn command_lines(text: &str) -> Vec<Vec<String>> {
     let is_foster = |word: &str| word == "foster" || word.ends_with("/foster");
     let lists = text.split('[').skip(1).filter_map(|rest| rest.split(']').next());
     let arguments = lists.filter_map(|list| {
         let items: Vec<String> = serde_json::from_str(&format!("[{list}]")).ok()?;
-        is_foster(items.first()?).then(|| items[1..].to_vec())
+        is_foster(items.first()?).then_some(items)
     });
     arguments.collect()
+}
+
+/// A command line of foster's, or of an init that it stands for, between backquotes: its words. With … in it, it is none.
+fn inline_command_line(code: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = code.split(' ').skip_while(|word| word.contains('=')).map(str::to_owned).collect();
+    let is_init = ["foster", "tini", "dumb-init", "catatonit", "docker-init"].contains(&words.first()?.as_str());
+    (is_init && words.len() > 1 && !code.contains(['…', '[', '\'', '"', '|'])).then_some(words)
 }
 
 #[test]
@@ -156,52 +282,107 @@ fn every_command_line_is_one_that_foster_takes() {
     let examples = ["docs/examples/compose.yaml", "docs/examples/ecs-task-definition.json", "Dockerfile.example"];
     let kubernetes = ["deployment", "copied", "shared"].map(|name| format!("docs/examples/kubernetes/{name}.yaml"));
     let others = examples.iter().map(|path| (*path).to_owned()).chain(kubernetes);
-    let mut seen = 0;
+    let (mut listed, mut typed) = (0, 0);
+    let takes = |path: &str, line: &[String]| {
+        let c_strings: Vec<_> = line.iter().map(|word| std::ffi::CString::new(word.as_str()).unwrap()).collect();
+        let mut args: Vec<&std::ffi::CStr> = c_strings.iter().map(std::ffi::CString::as_c_str).collect();
+        let persona = foster::door::Persona::called(args.remove(0));
+        // An ENTRYPOINT may leave the command to CMD, and a sentence leaves it out.
+        if args.last().is_none_or(|last| last.to_bytes().starts_with(b"-")) {
+            args.push(c"command");
+        }
+        let parsed = foster::door::parse(persona, &args, &[]);
+        // --check and --pause take no command.
+        let alone = foster::door::parse(persona, args.split_last().expect("one").1, &[]);
+        assert!(parsed.is_ok() || alone.is_ok(), "{path}: {}: {parsed:?}", line.join(" "));
+    };
     for (path, text) in documents().into_iter().chain(others.map(|path| (path.clone(), read(&path)))) {
         for line in command_lines(&text) {
-            let c_strings: Vec<_> = line.iter().map(|word| std::ffi::CString::new(word.as_str()).unwrap()).collect();
-            let mut args: Vec<&std::ffi::CStr> = c_strings.iter().map(std::ffi::CString::as_c_str).collect();
-            // An ENTRYPOINT may leave the command to CMD.
-            if args.last().is_none_or(|last| *last == c"--") {
-                args.push(c"command");
-            }
-            let parsed = foster::door::parse(None, &args, &[]);
-            assert!(parsed.is_ok(), "{path}: foster {}: {parsed:?}", line.join(" "));
-            seen += 1;
+            takes(&path, &line);
+            listed += 1;
+        }
+        for line in inline(&text).iter().filter_map(|code| inline_command_line(code)) {
+            takes(&path, &line);
+            typed += 1;
         }
     }
-    assert!(seen > 20, "{seen} command lines alone: the documents have changed their looks");
+    assert!(
+        listed > 20 && typed > 5,
+        "{listed} and {typed} command lines alone: the documents have changed their looks"
+    );
 }
 
-/// `module::name` for the suite, and in a cell of the table after `file.rs` the names of unit tests.
+/// Every source file has its row in the map of docs/design.md, and every row its file.
 #[test]
-fn every_test_that_is_named_exists() {
-    let text = read("docs/reliability.md");
-    let (_, tables) = text.split_once("## The promises").expect("the tables");
-    let mut count = 0;
-    for cell in tables.split(['|', '\n']) {
-        let mut file = None;
-        // What stands in backquotes.
-        for name in cell.split('`').skip(1).step_by(2).filter(|name| {
-            let is_path = name.contains('/') && !name.ends_with(".rs");
-            !name.contains(' ') && !is_path
-        }) {
-            let (source, test) = match (name.split_once("::"), &file) {
-                (Some((module, test)), _) => (format!("tests/suite/{module}.rs"), test),
-                _ if name == "parsers.rs" => {
-                    file = Some(format!("tests/fuzz/{name}"));
-                    continue;
+fn the_map_of_the_house_is_complete() {
+    let text = read("docs/design.md");
+    let (_, rows) = text.split_once("| floor | file |").expect("the map");
+    let mut mapped = BTreeSet::new();
+    for row in rows.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let mut directory = "";
+        for name in row.split('|').nth(2).expect("a cell").split('`').skip(1).step_by(2) {
+            match name.strip_suffix('/') {
+                Some(_) => directory = name,
+                None => {
+                    assert!(mapped.insert(format!("{directory}{}.rs", name.trim_end_matches(".rs"))), "{name} twice")
                 }
-                _ if name.ends_with(".rs") => {
-                    file = Some(format!("src/{name}"));
-                    continue;
-                }
-                (None, Some(file)) => (file.clone(), name),
-                (None, None) => continue,
-            };
-            assert!(read(&source).contains(&format!("fn {test}(")), "{name} is not in {source}");
-            count += 1;
+            }
         }
     }
-    assert!(count > 40, "{count} tests are named");
+    // What only lists modules, and what is beside the policy.
+    let is_mapped =
+        |path: &String| !["lib.rs", "door.rs", "sys/mod.rs"].contains(&path.as_str()) && !path.contains("/tests/");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut there = BTreeSet::new();
+    let mut directories = vec![source.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("src").map(Result::unwrap) {
+            let path = entry.path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => drop(there.insert(path.strip_prefix(&source).unwrap().to_str().unwrap().to_owned())),
+            }
+        }
+    }
+    there.retain(|path| path.ends_with(".rs") && is_mapped(path));
+    assert_eq!(mapped, there);
+}
+
+/// `module::name` for the suite; in the tables of docs/reliability.md also `file.rs`, and after it the names of its unit tests.
+#[test]
+fn every_test_that_is_named_exists() {
+    let exists =
+        |source: &str, test: &str| assert!(read(source).contains(&format!("fn {test}(")), "{test} is not in {source}");
+    let mut in_suite = 0;
+    for (_, text) in documents() {
+        for code in inline(&text) {
+            let is_name = code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_:".contains(&b));
+            let Some((module, test)) =
+                code.split_once("::").filter(|(_, test)| is_name && *test != "name" && !test.contains(':'))
+            else {
+                continue;
+            };
+            exists(&format!("tests/suite/{module}.rs"), test);
+            in_suite += 1;
+        }
+    }
+    let text = read("docs/reliability.md");
+    let (_, tables) = text.split_once("## The promises").expect("the tables");
+    let (tables, _) = tables.split_once("## How thoroughly").expect("their end");
+    let mut in_units = 0;
+    for cell in tables.split(['|', '\n']) {
+        let mut file = None;
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', ':'])) {
+            match &file {
+                _ if name == "parsers.rs" => file = Some(format!("tests/fuzz/{name}")),
+                _ if name.ends_with(".rs") => file = Some(format!("src/{name}")),
+                Some(file) => {
+                    exists(file, name);
+                    in_units += 1;
+                }
+                None => {}
+            }
+        }
+    }
+    assert!(in_suite > 80 && in_units > 8, "{in_suite} and {in_units} tests are named");
 }
