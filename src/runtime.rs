@@ -52,10 +52,10 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     drop(terminal);
     let clock = Clock::start();
-    release_what_was_inherited(is_pid1);
+    let oom = release_what_was_inherited(is_pid1);
     say_started(&spawned, &reporter);
     let started = Started { pid: spawned.pid, is_pid1, has_terminal: spawned.has_terminal };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -83,9 +83,10 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     if let Err(errno) = sys::can_wait_for_signals() {
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
     }
-    release_what_was_inherited(is_pid1);
+    let clock = Clock::start();
+    let oom = release_what_was_inherited(is_pid1);
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Clock::start()).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -117,16 +118,19 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
 
 /// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
 /// pipe, the pipe's reader would still wait when the command has closed it.
-fn release_what_was_inherited(is_pid1: bool) {
+///
+/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
+fn release_what_was_inherited(is_pid1: bool) -> OomWatch {
     // An error would only mean that there is nothing better.
     let _ = nix::unistd::chdir("/");
+    let oom = OomWatch::start();
     // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
-    let low = if is_pid1 { &[][..] } else { &[0, 1][..] };
-    // SAFETY: foster has opened nothing that is still open, and uses none of what it inherited but stderr.
+    // SAFETY: foster has opened nothing that it uses from here on, and uses none of what it inherited but stderr.
     #[allow(unsafe_code)]
     unsafe {
-        sys::close_descriptors(low);
+        sys::close_descriptors(!is_pid1);
     }
+    oom
 }
 
 struct Foster<'a> {
@@ -166,8 +170,8 @@ impl Clock {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
-        let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
+    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
+        let actions = Vec::with_capacity(8);
         Foster {
             state,
             is_pid1,

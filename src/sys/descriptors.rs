@@ -11,28 +11,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 
-/// Closes these descriptors, and every one above 2. Raw, because nix's close takes a descriptor from its owner, and these
-/// have none.
+/// Closes every descriptor above 2, and if asked stdin and stdout too. Raw, because nix's close takes a descriptor from its
+/// owner, and these have none.
 ///
 /// # Safety
 /// Nobody in this process owns one of these descriptors, or will use one that it remembers.
-pub unsafe fn close_descriptors(low: &[c_int]) {
-    for fd in low {
-        // SAFETY: the caller's promise.
-        unsafe { libc::close(*fd) };
-    }
+pub unsafe fn close_descriptors(stdin_and_stdout: bool) {
     // SAFETY: the caller's promise; no pointer is passed.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    if closed != 0 {
-        close_listed_descriptors();
+    let close = |first: u32, last: u32| unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) } == 0;
+    if (stdin_and_stdout && !close(0, 1)) || !close(3, u32::MAX) {
+        close_listed_descriptors(stdin_and_stdout);
     }
 }
 
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
-fn close_listed_descriptors() {
-    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<c_int> =
-        listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+fn close_listed_descriptors(stdin_and_stdout: bool) {
+    let low = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
+    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let listed = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2);
+    let open: Vec<c_int> = low.into_iter().chain(listed).collect();
     for fd in open {
         // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
         // to close it again does nothing.
