@@ -1,10 +1,15 @@
 //! foster's own cgroup: how many processes may be in it, and how many the kernel killed there for want of memory.
 //! Parsing is pure; every reader answers `None` for what cannot be read.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 
 /// The two interfaces of the kernel (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +41,14 @@ pub struct Pids {
 impl Controller {
     /// Finds where the controller of this name, `memory` or `pids`, keeps the files of the caller's cgroup, with the /proc
     /// and the /sys below `root`; `None` where it is not mounted or this cgroup is not below the mount.
+    #[cold]
     pub fn find(root: &Path, name: &str) -> Option<Controller> {
         Controller::at_usual_place(root, name).or_else(|| Controller::from_mounts(&root.join("proc/self"), name))
     }
 
     /// As containers have it: their own cgroup is all that they see of the hierarchy, so the kernel lists the caller right
-    /// there. To render the table of mounts takes the kernel longer than everything else in a start, and to look into one's
-    /// own directory in /proc makes one's end longer, since the kernel then has to take that down.
+    /// there.
+    #[cold]
     fn at_usual_place(root: &Path, name: &str) -> Option<Controller> {
         let top = root.join("sys/fs/cgroup");
         let (version, directory) = match read(&top.join("cgroup.controllers")) {
@@ -70,19 +76,24 @@ impl Controller {
 
     /// How many processes of this cgroup the kernel has killed because memory ran out. v2 counts those of the cgroups
     /// below it as well; Linux before 4.13 counts none.
+    #[cold]
     pub fn oom_kills(&self) -> Option<u64> {
+        value_of(&read(&self.oom_file()?)?, OOM_KILL)
+    }
+
+    /// The file with that count.
+    #[cold]
+    fn oom_file(&self) -> Option<PathBuf> {
         match self.version {
-            Version::V1 => value_of(&read(&self.directory.join("memory.oom_control"))?, "oom_kill"),
+            Version::V1 => Some(self.directory.join("memory.oom_control")),
             // Where the controller is not enabled, memory is charged to the nearest cgroup above that has it.
-            Version::V2 => {
-                let events = self.levels().find_map(|level| read(&level.join("memory.events")))?;
-                value_of(&events, "oom_kill")
-            }
+            Version::V2 => self.levels().map(|level| level.join("memory.events")).find(|file| file.exists()),
         }
     }
 
     /// How many processes there are and may be: of this cgroup and those above it that can be seen, the one that is
     /// fullest, since a fork has to fit into all of them.
+    #[cold]
     pub fn pids(&self) -> Option<Pids> {
         let fuller = |a: Pids, b: Pids| if b.is_fuller_than(a) { b } else { a };
         self.levels().filter_map(pids_in).reduce(fuller)
@@ -94,10 +105,23 @@ impl Controller {
     }
 }
 
-/// The cgroup's oom_kill count: of a process that SIGKILL ended nothing else tells whether memory ran out. The kernel
-/// counts before it kills (mm/oom_kill.c, `__oom_kill_process`), so a death that was its doing is in the count already.
+/// The cgroup's oom_kill count. Of a process that SIGKILL ended, nothing else tells whether memory ran out.
+///
+/// What is read when:
+/// 1. Right after the command's exec: the count, so that the rise since then is known. The kernel counts before it kills
+///    (mm/oom_kill.c, `__oom_kill_process`), so a death that was its doing is in the count before foster hears of it. The
+///    command is running already; before it can have used up its memory, foster has read. This takes two to six system
+///    calls at the places where nearly every machine has the file ([`first_look`]), because on a single processor the command
+///    waits for them. It guesses: it does not ask whether the kernel lists foster in that cgroup.
+/// 2. Before foster sleeps for the first time, and only where the file was at none of those places: the table of mounts,
+///    which says where it is. The kernel takes 35,000 instructions to write that table and foster to read it, so the command
+///    is given the processor first.
+/// 3. When something was killed: the count again. Only if it rose, foster makes sure that the guess was right.
 pub struct OomWatch {
-    memory: Option<Controller>,
+    root: Root,
+    /// Where the count is read, if it can be.
+    file: Option<Terminated>,
+    known: Known,
     at_start: u64,
     /// At the last drain, so that an orphan is not told of what happened before.
     settled: u64,
@@ -105,18 +129,73 @@ pub struct OomWatch {
     current: Option<u64>,
 }
 
+/// How foster knows which file that is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is foster's own cgroup's, or that of one around it, if things are as they usually are.
+    Guessed,
+    /// From the kernel.
+    Surely,
+    /// Not at all yet: it is at no usual place.
+    NotYet,
+}
+
+/// The root directory; in tests another one.
+#[derive(Clone, Copy)]
+struct Root {
+    path: &'static Path,
+    /// What paths without a leading slash are relative to.
+    directory: BorrowedFd<'static>,
+}
+
 impl OomWatch {
-    /// Counts from now on.
+    /// Counts from now on. The caller has `/` as its working directory, and is about to close every descriptor above 2: up
+    /// to two are left open for that one call.
     pub fn start() -> OomWatch {
-        let memory = Controller::find(Path::new("/"), "memory");
-        let at_start = memory.as_ref().and_then(Controller::oom_kills).unwrap_or(0);
-        OomWatch { memory, at_start, settled: at_start, current: None }
+        OomWatch::start_in(Root { path: Path::new("/"), directory: AT_FDCWD })
+    }
+
+    fn start_in(root: Root) -> OomWatch {
+        let (file, at_start) = first_look(root.directory).unzip();
+        let known = if file.is_some() { Known::Guessed } else { Known::NotYet };
+        let at_start = at_start.unwrap_or(0);
+        OomWatch { root, file, known, at_start, settled: at_start, current: None }
     }
 
     fn look(&mut self) -> u64 {
-        let settled = self.settled;
-        let read = || self.memory.as_ref().and_then(Controller::oom_kills).unwrap_or(settled);
-        *self.current.get_or_insert_with(read)
+        if let Some(current) = self.current {
+            return current;
+        }
+        let risen = self.read().filter(|count| *count > self.settled);
+        let current = risen.filter(|_| self.is_known()).unwrap_or(self.settled);
+        self.current = Some(current);
+        current
+    }
+
+    #[cold]
+    fn read(&self) -> Option<u64> {
+        kills_in(self.root.directory, self.file.as_ref()?).map(|(count, _)| count)
+    }
+
+    /// Whether the guess was right. If not, foster does not know what the count of its own cgroup was at the start.
+    #[cold]
+    fn is_known(&mut self) -> bool {
+        if self.known == Known::Guessed {
+            self.known = Known::Surely;
+            self.file = self.file.take().filter(|file| counts_the_caller(self.root.path, file));
+        }
+        self.file.is_some()
+    }
+
+    /// The mounts say where the count is, if it is anywhere. Not before the command had its turn.
+    #[cold]
+    fn search(&mut self) {
+        std::thread::yield_now();
+        self.known = Known::Surely;
+        let file = Controller::find(self.root.path, "memory").and_then(|own| own.oom_file());
+        self.file = file.map(|file| Terminated::new(&[file.as_os_str().as_bytes()]));
+        self.at_start = self.read().unwrap_or(0);
+        self.settled = self.at_start;
     }
 
     /// How much the count rose since the last drain.
@@ -129,13 +208,130 @@ impl OomWatch {
         self.look().saturating_sub(self.at_start)
     }
 
-    /// Every child that had died is reaped, so what was counted until now is no later death's.
+    /// Every child that had died is reaped, so what was counted until now is no later death's. foster is about to sleep.
     pub fn settle(&mut self) {
         if let Some(current) = self.current.take() {
             self.settled = current;
         }
+        if self.known == Known::NotYet {
+            self.search();
+        }
     }
 }
+/// A file's name with the NUL that the kernel wants. In memory of foster's own: the linker puts constants that end in a NUL
+/// far away from what every life needs, and nix would copy another kind of name onto the stack, into a kilobyte.
+struct Terminated(Vec<u8>);
+
+impl Terminated {
+    fn new(parts: &[&[u8]]) -> Terminated {
+        let length = parts.iter().fold(1, |length: usize, part| length.saturating_add(part.len()));
+        let mut name = Vec::with_capacity(length);
+        parts.iter().for_each(|part| name.extend_from_slice(part));
+        name.push(0);
+        Terminated(name)
+    }
+
+    fn text(&self) -> &[u8] {
+        self.0.split_last().map_or(&[], |(_, text)| text)
+    }
+}
+
+/// Whether this is the file of the caller's cgroup, by a name relative to `root`, or in v2 of a cgroup around it, since a
+/// count of v2 has those of the cgroups below in it.
+#[cold]
+fn counts_the_caller(root: &Path, file: &Terminated) -> bool {
+    let below = || {
+        let own = Controller::find(root, "memory")?;
+        let directory = file.text().get(..file.text().iter().rposition(|b| *b == b'/')?)?;
+        let path = own.directory.as_os_str().as_bytes().strip_prefix(root.as_os_str().as_bytes())?;
+        let below = path.strip_prefix(b"/").unwrap_or(path).strip_prefix(directory)?;
+        Some(below.is_empty() || below == b"/" || (own.version == Version::V2 && below.starts_with(b"/")))
+    };
+    below().unwrap_or(false)
+}
+
+/// The inode number of a hierarchy's real root: the first that kernfs gives (fs/kernfs/dir.c, `kernfs_create_root`).
+const ROOT_INODE: u64 = 1;
+const V1: &[u8] = b"sys/fs/cgroup/memory";
+const V2: &[u8] = b"sys/fs/cgroup";
+
+/// Reads the count where nearly every machine has it, in as few system calls as possible, and says in which file that was.
+///
+/// A container sees its own cgroup at the top of the hierarchy. Only there has v2 a count at the top, and only there is
+/// v1's top not the real root. So in a container foster needs nothing of /proc, and that saves time at its end: if a
+/// process has looked into its own directory in /proc, the kernel has to take that down when the process ends, and somebody
+/// waits for that. Outside of a container /proc/self/cgroup names the cgroup.
+fn first_look(root: BorrowedFd) -> Option<(Terminated, u64)> {
+    let at_v1_top = || {
+        let top = fstatat(root, CStr::from_bytes_with_nul(&Terminated::new(&[V1]).0).ok()?, AtFlags::empty()).ok()?;
+        if top.st_ino == ROOT_INODE { None } else { counted(root, Version::V1, b"") }
+    };
+    counted(root, Version::V2, b"").or_else(at_v1_top).or_else(|| counted_below(root, &own_cgroups(root)?))
+}
+
+/// Reads the count of the cgroup that /proc/self/cgroup names.
+fn counted_below(root: BorrowedFd, cgroups: &[u8]) -> Option<(Terminated, u64)> {
+    let (version, path) = membership(cgroups, "memory")?;
+    if leads_out(path) {
+        return None;
+    }
+    let mut path = path.strip_suffix(b"/").unwrap_or(path);
+    loop {
+        match counted(root, version, path) {
+            // Where the controller is not enabled, memory is charged to the nearest cgroup above that has it.
+            None if version == Version::V2 => path = path.get(..path.iter().rposition(|b| *b == b'/')?)?,
+            found => return found,
+        }
+    }
+}
+
+fn counted(root: BorrowedFd, version: Version, path: &[u8]) -> Option<(Terminated, u64)> {
+    let (top, name) = match version {
+        Version::V1 => (V1, &b"/memory.oom_control"[..]),
+        Version::V2 => (V2, &b"/memory.events"[..]),
+    };
+    let file = Terminated::new(&[top, path, name]);
+    let (count, opened) = kills_in(root, &file)?;
+    leave_open(opened);
+    Some((file, count))
+}
+
+/// More than its first bytes only on machines with v1.
+fn own_cgroups(root: BorrowedFd) -> Option<Vec<u8>> {
+    let file = open(root, &Terminated::new(&[b"proc/self/cgroup"]))?;
+    let mut bytes = vec![0; FIRST_READ];
+    let length = nix::unistd::read(&file, &mut bytes).ok()?;
+    bytes.truncate(length);
+    if length < FIRST_READ {
+        leave_open(file);
+    } else {
+        File::from(file).take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
+    }
+    Some(bytes)
+}
+
+/// To be closed along with everything that foster inherited: see [`OomWatch::start`].
+fn leave_open(file: OwnedFd) {
+    if file.as_raw_fd() > 2 {
+        let _ = file.into_raw_fd();
+    }
+}
+
+/// The kernel writes such a file in one piece and it is short, so one read gets all of it. The room is on the stack, since a
+/// page of the heap would be foster's for life.
+fn kills_in(root: BorrowedFd, file: &Terminated) -> Option<(u64, OwnedFd)> {
+    let file = open(root, file)?;
+    let mut room = [0; FIRST_READ];
+    let length = nix::unistd::read(&file, &mut room).ok()?;
+    Some((value_of(room.get(..length)?, OOM_KILL)?, file))
+}
+
+/// Not through std: musl's open(2) adds a fcntl(2) to O_CLOEXEC, its openat(2) does not.
+fn open(root: BorrowedFd, file: &Terminated) -> Option<OwnedFd> {
+    openat(root, CStr::from_bytes_with_nul(&file.0).ok()?, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+}
+
+const OOM_KILL: &str = "oom_kill";
 
 impl Pids {
     fn is_fuller_than(self, other: Pids) -> bool {
@@ -149,6 +345,7 @@ impl Pids {
 }
 
 /// The root cgroup has neither file.
+#[cold]
 fn pids_in(directory: &Path) -> Option<Pids> {
     let current = number(&read(&directory.join("pids.current"))?)?;
     let max = read(&directory.join("pids.max"))?;
@@ -156,6 +353,7 @@ fn pids_in(directory: &Path) -> Option<Pids> {
 }
 
 /// Whether the caller is in the cgroup of this directory.
+#[cold]
 fn has_caller(directory: &Path) -> bool {
     let caller = u64::from(std::process::id());
     read(&directory.join("cgroup.procs")).is_some_and(|procs| lines(&procs).any(|line| number(line) == Some(caller)))
@@ -212,11 +410,16 @@ impl Mount {
             return None;
         }
         let below = below.strip_prefix(b"/").unwrap_or_default();
-        if below.split(|b| *b == b'/').any(|name| name == b"..") {
+        if leads_out(below) {
             return None;
         }
         Some(self.point.join(OsString::from_vec(below.to_vec())))
     }
+}
+
+/// Whether a cgroup's path leads out of what is seen from here.
+fn leads_out(path: &[u8]) -> bool {
+    has_word(path, b'/', "..")
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits (`mangle` in fs/proc_namespace.c).
@@ -260,6 +463,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 /// Most of them are no larger.
 const FIRST_READ: usize = 512;
 
+#[cold]
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(FIRST_READ);
     std::fs::File::open(path).ok()?.take(LARGEST_FILE).read_to_end(&mut bytes).ok()?;
@@ -268,8 +472,11 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::fd::AsFd;
+
     use proptest::prelude::*;
+
+    use super::*;
 
     const V2: &str = "0::/system.slice/app.service\n";
     const HYBRID: &str = "9:name=systemd:/\n8:pids:/box\n4:cpu,memory:/box/a:b\n3:cpuset:/\n0::/elsewhere\n";
@@ -489,6 +696,88 @@ mod tests {
         let tree = Tree::new("hidden", V2, CGROUP2, &[]);
         assert_eq!(tree.find("memory"), None);
         assert_eq!(Controller::find(Path::new("/nonexistent"), "pids"), None);
+    }
+
+    impl Tree {
+        /// foster's first look, with this tree as the root directory.
+        fn watch(&self) -> OomWatch {
+            let directory: &'static File = Box::leak(Box::new(File::open(&self.0).unwrap()));
+            OomWatch::start_in(Root { path: Box::leak(self.0.clone().into_boxed_path()), directory: directory.as_fd() })
+        }
+    }
+
+    /// Has the count rise from 3 to 5 between the look at the start and the one at an end by SIGKILL.
+    fn rise(tree: &Tree, counter: &str) -> u64 {
+        let mut watch = tree.watch();
+        watch.settle();
+        tree.write(counter, "oom_kill 5\n");
+        let rise = watch.rise();
+        assert_eq!(rise, watch.rise_since_start());
+        watch.settle();
+        assert_eq!((watch.rise(), watch.rise_since_start()), (0, rise), "of no later end");
+        rise
+    }
+
+    #[test]
+    fn the_rise_is_counted_wherever_the_cgroup_is() {
+        let own = format!("{}\n", std::process::id());
+        let top = [("sys/fs/cgroup/cgroup.controllers", "memory\n"), ("sys/fs/cgroup/cgroup.procs", &own[..])];
+        let events = [("sys/fs/cgroup/memory.events", EVENTS)];
+        let tree = Tree::new("watch-v2", "", "", &[&top[..], &events].concat());
+        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 2, "a container's");
+
+        let v1 = [("sys/fs/cgroup/memory/cgroup.procs", &own[..]), ("sys/fs/cgroup/memory/memory.oom_control", EVENTS)];
+        let tree = Tree::new("watch-v1", "", "", &v1);
+        assert_eq!(rise(&tree, "sys/fs/cgroup/memory/memory.oom_control"), 2, "a container's, v1");
+
+        let mounts = "35 24 0:30 / @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                      36 24 0:31 / @/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let counter = "sys/fs/cgroup/system.slice/app.service/memory.events";
+        let tree = Tree::new("watch-below", V2, mounts, &[(counter, EVENTS)]);
+        assert_eq!(rise(&tree, counter), 2, "where /proc says");
+
+        let counter = "sys/fs/cgroup/memory/box/memory.oom_control";
+        let many = format!("{}4:memory:/box\n0::/\n", "9:cpu:/a-long-name\n".repeat(100));
+        let tree = Tree::new("watch-below-v1", &many, mounts, &[(counter, EVENTS)]);
+        assert_eq!(rise(&tree, counter), 2, "where /proc says, v1");
+
+        let counter = "sys/fs/cgroup/system.slice/memory.events";
+        let files = [(counter, EVENTS), ("sys/fs/cgroup/system.slice/app.service/cgroup.procs", &own[..])];
+        let tree = Tree::new("watch-above", V2, mounts, &files);
+        assert_eq!(rise(&tree, counter), 2, "of the nearest that has the controller");
+
+        let tree = Tree::new("watch-mounts", "0::/\n", CGROUP2, &[("cg/memory.events", EVENTS)]);
+        assert_eq!(rise(&tree, "cg/memory.events"), 2, "where the mounts say");
+    }
+
+    /// The first look is a guess. If the kernel does not list foster there, a rise is no matter of foster's.
+    #[test]
+    fn another_cgroups_rise_is_not_counted() {
+        let top = [("sys/fs/cgroup/cgroup.controllers", "memory\n"), ("sys/fs/cgroup/cgroup.procs", "1234567890\n")];
+        let events = [("sys/fs/cgroup/memory.events", EVENTS)];
+        let tree = Tree::new("watch-foreign", "", "", &[&top[..], &events].concat());
+        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 0);
+
+        let mounts = "35 24 0:30 /elsewhere @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let counter = "sys/fs/cgroup/system.slice/app.service/memory.events";
+        let tree = Tree::new("watch-foreign-below", V2, mounts, &[(counter, EVENTS)]);
+        assert_eq!(rise(&tree, counter), 0);
+
+        let tree = Tree::new("watch-nothing", "", "", &[]);
+        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 0);
+    }
+
+    /// In a container the cgroup may be one below what is seen, which counts along in v2.
+    #[test]
+    fn the_count_of_a_cgroup_around_is_its_own_in_v2_alone() {
+        let own = format!("{}\n", std::process::id());
+        let mounts = "35 24 0:30 / @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                      36 24 0:31 / @/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        let v2 = [("sys/fs/cgroup/memory.events", EVENTS), ("sys/fs/cgroup/init/cgroup.procs", &own[..])];
+        assert_eq!(rise(&Tree::new("watch-init", "0::/init\n", mounts, &v2), "sys/fs/cgroup/memory.events"), 2);
+        let counter = "sys/fs/cgroup/memory/memory.oom_control";
+        let v1 = [(counter, EVENTS), ("sys/fs/cgroup/memory/init/cgroup.procs", &own[..])];
+        assert_eq!(rise(&Tree::new("watch-init-v1", "4:memory:/init\n", mounts, &v1), counter), 0);
     }
 
     /// Whatever this machine has, it is read without a failure.

@@ -52,7 +52,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     drop(terminal);
     let clock = Clock::start();
-    release_what_was_inherited(is_pid1, &reporter);
+    let oom = release_what_was_inherited(is_pid1, &reporter);
     say_started(&spawned, &reporter);
     let started = Started {
         pid: spawned.pid,
@@ -60,7 +60,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
     };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -88,9 +88,10 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     if let Err(errno) = sys::can_wait_for_signals() {
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
     }
-    release_what_was_inherited(is_pid1, &reporter);
+    let clock = Clock::start();
+    let oom = release_what_was_inherited(is_pid1, &reporter);
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, Clock::start()).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -122,17 +123,20 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
 
 /// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
 /// pipe, the pipe's reader would still wait when the command has closed it.
-fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) {
+///
+/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
+fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
     // An error would only mean that there is nothing better.
     let _ = nix::unistd::chdir("/");
+    let oom = OomWatch::start();
     // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
-    let low = if is_pid1 { &[][..] } else { &[0, 1][..] };
-    // SAFETY: the reporter's descriptor is the only one that foster has opened and not closed. Of what it inherited, it uses
+    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
     // stderr alone.
     #[allow(unsafe_code)]
     unsafe {
-        sys::close_descriptors(low, reporter.descriptor());
+        sys::close_descriptors(!is_pid1, reporter.descriptor());
     }
+    oom
 }
 
 struct Foster<'a> {
@@ -172,8 +176,8 @@ impl Clock {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
-        let (actions, oom) = (Vec::with_capacity(8), OomWatch::start());
+    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
+        let actions = Vec::with_capacity(8);
         Foster {
             state,
             is_pid1,

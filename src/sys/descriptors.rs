@@ -11,40 +11,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::write;
 
-/// Closes these descriptors, and every one above 2 but `kept`. Raw, because nix's close takes a descriptor from its owner, and
-/// these have none.
+/// Closes every descriptor above 2 but `kept`, and if asked stdin and stdout too. Raw, because nix's close takes a descriptor
+/// from its owner, and these have none.
 ///
 /// # Safety
 /// Nobody in this process owns one of the descriptors that are closed, or will use one that it remembers.
-pub unsafe fn close_descriptors(low: &[c_int], kept: Option<c_int>) {
-    for fd in low {
-        // SAFETY: the caller's promise.
-        unsafe { libc::close(*fd) };
-    }
+pub unsafe fn close_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
+    // SAFETY: the caller's promise; no pointer is passed.
+    let close = |first: u32, last: u32| unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) } == 0;
     let closed = match kept.and_then(|kept| u32::try_from(kept).ok()) {
-        None => close_range(3, u32::MAX),
-        Some(kept) => {
-            (kept <= 3 || close_range(3, kept.saturating_sub(1))) && close_range(kept.saturating_add(1), u32::MAX)
-        }
+        None => close(3, u32::MAX),
+        Some(kept) => (kept <= 3 || close(3, kept.saturating_sub(1))) && close(kept.saturating_add(1), u32::MAX),
     };
-    if !closed {
-        close_listed_descriptors(kept);
+    if (stdin_and_stdout && !close(0, 1)) || !closed {
+        close_listed_descriptors(stdin_and_stdout, kept);
     }
-}
-
-/// For `close_descriptors` alone, which has the promise of its caller.
-fn close_range(first: u32, last: u32) -> bool {
-    // SAFETY: the promise to `close_descriptors`; no pointer is passed.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) == 0 }
 }
 
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
-fn close_listed_descriptors(kept: Option<c_int>) {
-    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
-    let open: Vec<c_int> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2 && Some(*fd) != kept) {
-        // SAFETY: the promise to `close_descriptors`. The listing's own descriptor is closed by now; to close it again does
-        // nothing.
+fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
+    let low = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
+    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let listed = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let open: Vec<c_int> = low.into_iter().chain(listed.filter(|fd| *fd > 2 && Some(*fd) != kept)).collect();
+    for fd in open {
+        // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
+        // to close it again does nothing.
         unsafe { libc::close(fd) };
     }
 }
