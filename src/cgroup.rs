@@ -77,6 +77,7 @@ impl Controller {
     /// How many processes of this cgroup the kernel has killed because memory ran out. v2 counts those of the cgroups
     /// below it as well; Linux before 4.13 counts none.
     #[cold]
+    #[cfg(test)]
     pub fn oom_kills(&self) -> Option<u64> {
         value_of(&read(&self.oom_file()?)?, OOM_KILL)
     }

@@ -2,7 +2,6 @@
 //! are. Looking needs /proc; judging is pure; `report/probe.rs` has the words.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -73,18 +72,18 @@ pub fn look() -> Result<Seen, Blind> {
         return Err(Blind::Hidden);
     }
     let processes = proc::processes().map_err(Blind::Unlistable)?;
-    let mut zombies = BTreeMap::<(i32, bool), u64>::new();
+    let mut parents = Vec::<Parent>::new();
     let mut used = 0_u64;
     for process in processes {
         used = used.saturating_add(u64::from(process.threads.max(1)));
         if process.is_dead() {
             let culprit = proc::tracer(process.pid).unwrap_or(process.parent);
-            let count = zombies.entry((culprit, culprit != process.parent)).or_default();
-            *count = count.saturating_add(1);
+            count_zombie_of(&mut parents, culprit, culprit != process.parent);
         }
     }
-    let parents =
-        zombies.into_iter().map(|((pid, traces), zombies)| Parent { pid, name: proc::name(pid), zombies, traces });
+    for parent in &mut parents {
+        parent.name = proc::name(parent.pid);
+    }
     // Of the kernel's limits, which the whole machine shares, only this namespace's part: a probe that fails because of
     // others would restart every container there is.
     let mut pids = vec![
@@ -94,7 +93,17 @@ pub fn look() -> Result<Seen, Blind> {
     if let Some(cgroup::Pids { current, max }) = Controller::find(Path::new("/"), "pids").and_then(|c| c.pids()) {
         pids.push(Use { used: current, limit: max, source: "cgroup pids.max" });
     }
-    Ok(Seen { parents: parents.collect(), pids })
+    Ok(Seen { parents, pids })
+}
+
+/// Counts one more zombie of this parent, or tracer. They are sorted by pid.
+fn count_zombie_of(parents: &mut Vec<Parent>, pid: i32, traces: bool) {
+    let key = (pid, traces);
+    let place = parents.partition_point(|parent| (parent.pid, parent.traces) < key);
+    match parents.get_mut(place) {
+        Some(parent) if (parent.pid, parent.traces) == key => parent.zombies = parent.zombies.saturating_add(1),
+        _ => parents.insert(place, Parent { pid, name: None, zombies: 1, traces }),
+    }
 }
 
 /// What was seen, judged.

@@ -64,8 +64,11 @@ fn passes_filter(level: Level) -> bool {
     filter.is_none_or(|filter| filter.enabled(&metadata))
 }
 
+/// Writes the members that a line has as JSON.
+pub type Members<'a> = dyn Fn(&mut Object<'_>) + 'a;
+
 /// Says one line, if its level is to be said: the message alone as text, with `event` and the members as JSON.
-pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl Fn(&mut Object<'_>)) {
+pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: &Members) {
     if !says(level) || !matches(level, message) {
         return;
     }
@@ -79,7 +82,7 @@ pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl
 pub fn say_without_memory(level: Level, event: &str, message: fmt::Arguments<'_>) {
     if says(level) {
         // Whoever says this has nothing else to turn to.
-        let _ = write(level, event, message, |_| {});
+        let _ = write(level, event, message, &|_| {});
     }
 }
 
@@ -90,7 +93,7 @@ pub fn say_lines_lost() {
         return;
     }
     let message = format_args!("lines lost because stderr was full or broken: {lost}");
-    if write(Level::Warn, "lines_lost", message, |object| object.plain("lines_lost", lost)).is_ok() {
+    if write(Level::Warn, "lines_lost", message, &|object| object.plain("lines_lost", lost)).is_ok() {
         LINES_LOST.store(0, Ordering::Relaxed);
     }
 }
@@ -105,7 +108,7 @@ fn matches(level: Level, message: fmt::Arguments<'_>) -> bool {
 // Inlined, the line would be part of the frame of main, and its page foster's for ever, said or not.
 #[cold]
 #[inline(never)]
-fn write(level: Level, event: &str, message: fmt::Arguments<'_>, members: impl Fn(&mut Object<'_>)) -> nix::Result<()> {
+fn write(level: Level, event: &str, message: fmt::Arguments<'_>, members: &Members) -> nix::Result<()> {
     let level = match level {
         Level::Error => "error",
         Level::Warn => "warning",
@@ -207,17 +210,17 @@ const LONG_TEXT_BYTES: usize = 1536;
 impl Object<'_> {
     /// A member that is a string.
     pub fn text(&mut self, key: &str, value: impl Display) {
-        self.member(key, |line| quote(line, &value, TEXT_BYTES));
+        self.member(key, &mut |line| quote(line, &value, TEXT_BYTES));
     }
 
     /// A member that is a long string.
     pub fn long_text(&mut self, key: &str, value: impl Display) {
-        self.member(key, |line| quote(line, &value, LONG_TEXT_BYTES));
+        self.member(key, &mut |line| quote(line, &value, LONG_TEXT_BYTES));
     }
 
     /// A member that is a number, `true`, `false` or `null`.
     pub fn plain(&mut self, key: &str, value: impl Display) {
-        self.member(key, |line| put(line, format_args!("{value}")));
+        self.member(key, &mut |line| put(line, format_args!("{value}")));
     }
 
     /// A member that is a time in seconds, exact to the millisecond.
@@ -226,12 +229,17 @@ impl Object<'_> {
     }
 
     /// A member that is a list of objects; those that do not fit are left out.
-    pub fn list<T>(&mut self, key: &str, items: impl Iterator<Item = T>, mut members: impl FnMut(&mut Object<'_>, T)) {
-        self.member(key, |line| {
+    pub fn list<T: Copy>(
+        &mut self,
+        key: &str,
+        mut items: impl Iterator<Item = T>,
+        members: impl Fn(&mut Object<'_>, T),
+    ) {
+        self.member(key, &mut |line| {
             let mut list = Object { line, is_empty: true };
             list.open("[");
-            for item in items {
-                list.whole(|line| {
+            for item in items.by_ref() {
+                list.whole(&mut |line| {
                     let mut object = Object { line, is_empty: true };
                     object.open("{");
                     members(&mut object, item);
@@ -242,15 +250,15 @@ impl Object<'_> {
         });
     }
 
-    fn member(&mut self, key: &str, value: impl FnOnce(&mut Line)) {
-        self.whole(|line| {
+    fn member(&mut self, key: &str, value: &mut dyn FnMut(&mut Line)) {
+        self.whole(&mut |line| {
             put(line, format_args!("\"{key}\":"));
             value(line);
         });
     }
 
     /// Writes one part whole or not at all.
-    fn whole(&mut self, write: impl FnOnce(&mut Line)) {
+    fn whole(&mut self, write: &mut dyn FnMut(&mut Line)) {
         let (before, was_cut) = (self.line.len, self.line.is_cut);
         self.line.is_cut = false;
         if !self.is_empty {

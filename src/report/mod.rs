@@ -72,7 +72,7 @@ impl<'a> Reporter<'a> {
     #[cold]
     fn write(&self, level: Level, report: &Report) {
         let text = words::of(report, self.command);
-        output::say(level, json::event(report), format_args!("{text}"), |object| {
+        output::say(level, json::event(report), format_args!("{text}"), &|object| {
             json::members(object, report, self.command);
         });
     }
@@ -84,7 +84,7 @@ impl<'a> Reporter<'a> {
             Roll::Killed => "grace_over",
             Roll::GivenUp => "given_up",
         };
-        output::say(Level::Warn, event, format_args!("{}", words::roll(roll, alive)), |object| {
+        output::say(Level::Warn, event, format_args!("{}", words::roll(roll, alive)), &|object| {
             if let Roll::Awaited(Some(left)) = roll {
                 object.seconds("left_s", left);
             }
@@ -109,7 +109,7 @@ impl<'a> Reporter<'a> {
 
     /// Says why the command could not be started.
     pub fn not_started(&self, message: &str, exit_code: u8) {
-        output::say(Level::Error, "not_started", format_args!("{message}"), |object| {
+        output::say(Level::Error, "not_started", format_args!("{message}"), &|object| {
             object.text("command", OneLine(self.command));
             object.plain("exit_code", exit_code);
         });
@@ -118,7 +118,7 @@ impl<'a> Reporter<'a> {
 
     /// Says that foster was called in a way that it does not take.
     pub fn refused(&self, message: &str) {
-        output::say(Level::Error, "refused", format_args!("{message}"), |_| {});
+        output::say(Level::Error, "refused", format_args!("{message}"), &|_| {});
         self.leave_word(format_args!("{message}"));
     }
 
@@ -133,12 +133,12 @@ impl<'a> Reporter<'a> {
 /// Says that help, version or license could not be printed.
 pub fn not_printed(errno: Errno) {
     let message = format_args!("what was asked for cannot be printed: {}", errno.desc());
-    output::say(Level::Error, "not_printed", message, |object| json::errno_members(object, errno));
+    output::say(Level::Error, "not_printed", message, &|object| json::errno_members(object, errno));
 }
 
 /// Says why a health check (`--check`) could not look.
 pub fn cannot_check(reason: Blind) {
-    output::say(Level::Error, "cannot_check", format_args!("cannot look: {}", probe::blind(reason)), |_| {});
+    output::say(Level::Error, "cannot_check", format_args!("cannot look: {}", probe::blind(reason)), &|_| {});
 }
 
 /// Says that foster ends because there is no memory left.
@@ -148,7 +148,7 @@ pub fn no_memory() {
 
 /// Warns about how foster was called.
 pub fn warning(message: &str) {
-    output::say(Level::Warn, "warning", format_args!("{message}"), |_| {});
+    output::say(Level::Warn, "warning", format_args!("{message}"), &|_| {});
 }
 
 /// The errno behind an error of std's.

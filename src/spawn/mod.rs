@@ -1,6 +1,5 @@
 //! Everything between the fork and the exec.
 
-use std::collections::BTreeSet;
 use std::ffi::CStr;
 
 use nix::errno::Errno;
@@ -90,10 +89,10 @@ fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
 fn is_own(identity: &Identity) -> bool {
     let Identity { uid, gid, groups } = identity;
     let own = Ids { uid: *uid, gid: *gid };
-    // Whoever started foster may have counted the group among the supplementary ones or not.
-    let set = |groups: &[u32]| groups.iter().copied().chain([own.gid]).collect::<BTreeSet<_>>();
     let current: Vec<u32> = getgroups().unwrap_or_default().into_iter().map(Gid::as_raw).collect();
-    sys::ids() == Some([own; 3]) && set(&current) == set(groups)
+    // Whoever started foster may have counted the group among the supplementary ones or not.
+    let all_in = |some: &[u32], others: &[u32]| some.iter().all(|group| group == gid || others.contains(group));
+    sys::ids() == Some([own; 3]) && all_in(&current, groups) && all_in(groups, &current)
 }
 
 /// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.
