@@ -57,7 +57,7 @@ impl Drop for Context {
     }
 }
 
-/// `tests/fixtures/fixture.rs`, which cargo builds along with the tests.
+/// `tests/fixtures/fixture`, which cargo builds along with the tests.
 pub fn fixture() -> PathBuf {
     example("fixture")
 }

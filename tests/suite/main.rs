@@ -16,12 +16,12 @@ mod forwarding;
 mod gunicorn;
 mod harness;
 mod leftovers;
+mod licences;
 mod packages;
 mod page_cache;
 #[path = "../fuzz/parsers.rs"]
 mod parsers;
 mod pause;
-mod policy;
 mod programs;
 mod reaping;
 mod runtimes;
