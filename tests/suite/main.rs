@@ -25,6 +25,7 @@ mod pause;
 mod programs;
 mod reaping;
 mod runtimes;
+mod service;
 mod spawning;
 mod stopping;
 mod storms;
