@@ -436,8 +436,7 @@ impl Reaping {
     /// Counts one more child that is to be asked for; false when foster has to see to signals and deadlines first. Children
     /// that die faster than they are reaped could otherwise keep a stop request waiting for ever.
     ///
-    /// The limit is a time and not a number of deaths: what is due may be a walk over /proc, in which a fork bomb leaves more
-    /// zombies than any such number, and the process table would fill up.
+    /// The limit is a time: a walk over /proc may be due, and meanwhile a fork bomb leaves more zombies than any number.
     fn takes_one_more(&mut self, clock: &mut Clock) -> bool {
         let Reaping::On { taken, since } = self else { return false };
         *taken = taken.wrapping_add(1);

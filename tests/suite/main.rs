@@ -15,6 +15,7 @@ mod faults;
 mod forwarding;
 mod gunicorn;
 mod harness;
+mod house;
 mod leftovers;
 mod licences;
 mod packages;
