@@ -74,7 +74,7 @@ quick: check
 
 # What the tests run: namespaces, a PyPI client, and the peers that foster is compared with.
 PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=python3-venv less=less mandoc=mandoc zsh=zsh \
-    fish=fish tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
+    tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
 # The container runtimes, which only root can run, and what the images for them are made of. Ubuntu has no package of
 # kubectl's; GitHub's machines have kubectl.
 RUNTIMES := root:crun=crun root:runc=runc root:podman=podman root:busybox=busybox-static root:kubectl=kubernetes-client?
@@ -84,10 +84,10 @@ RUNTIMES += root:qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif
 test: NEEDS += $(PACKAGES) $(RUNTIMES)
-test: check $(VENVS) target/servers target/emulator build aarch64 oldest deb $(PID1)
+test: check $(VENVS) target/servers target/emulator target/fish build aarch64 oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
-	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin" \
+	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin:$(CURDIR)/target/fish/bin" \
 	    TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
 	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) \
 	    TEST_PEERS=$(CURDIR)/$(dir $(PID1)) cargo test --no-fail-fast
@@ -127,10 +127,13 @@ target/venv/examples: | packages
 	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)
 	mv $@.new $@
 
-# Debian's servers, an emulator for aarch64, a Docker Engine and a kernel, unpacked and not installed.
+# Debian's servers, an emulator for aarch64, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
+# would come services that are started, with the second file formats that the kernel is told of, with fish man-db's timer.
 target/servers: DEBS := nginx postgresql redis-server
 target/emulator: DEBS := qemu-user-static
+target/fish: DEBS := fish
 target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
-target/servers target/emulator target/docker target/kernel: | packages
+target/servers target/emulator target/fish target/docker target/kernel: | packages
 	tests/unpack.sh $@ $(DEBS)
+	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' ! -name 'qemu-aarch64*' -delete)
