@@ -39,6 +39,7 @@ oldest:
 	target/oldest/$(MUSL)/release/foster --version
 
 # target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
+deb: NEEDS += xz=xz-utils
 deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
@@ -74,7 +75,7 @@ quick: check
 
 # What the tests run: namespaces, a PyPI client, and the peers that foster is compared with.
 PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=python3-venv less=less mandoc=mandoc zsh=zsh \
-    tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
+    xz=xz-utils tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
 # The container runtimes, which only root can run, and what the images for them are made of. Ubuntu has no package of
 # kubectl's; GitHub's machines have kubectl.
 RUNTIMES := root:crun=crun root:runc=runc root:podman=podman root:busybox=busybox-static root:kubectl=kubernetes-client?
@@ -136,4 +137,5 @@ target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
 target/servers target/emulator target/fish target/docker target/kernel: | packages
 	tests/unpack.sh $@ $(DEBS)
+	@# Of all the machines that the emulator knows, one.
 	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' ! -name 'qemu-aarch64*' -delete)
