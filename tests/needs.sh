@@ -40,7 +40,7 @@ fi
 
 has() {
     case $1 in
-        *:*) command -v "${1%%:*}" >/dev/null && "${1%%:*}" -c "import ${1#*:}" 2>/dev/null ;;
+        *:*) command -v "${1%%:*}" >/dev/null && "${1%%:*}" -c "import ${1#*:}" &>/dev/null ;;
         # The compiler answers with the whole path where it has the file.
         *.so) command -v cc >/dev/null && [[ $(cc -print-file-name="$1") == /* ]] ;;
         *) command -v "$1" >/dev/null ;;
@@ -48,7 +48,7 @@ has() {
 }
 is_root() { ((EUID == 0)); }
 # Without a terminal nobody could type a password.
-has_sudo() { command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; }
+has_sudo() { command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true &>/dev/null; }; }
 
 missing=()
 for word in "$@"; do

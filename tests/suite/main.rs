@@ -18,6 +18,7 @@ mod harness;
 mod house;
 mod leftovers;
 mod licences;
+mod needs;
 mod packages;
 mod page_cache;
 #[path = "../fuzz/parsers.rs"]
