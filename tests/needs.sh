@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sees to what make needs: needs.sh [--only-say] WHAT=PACKAGE...
+# Sees to what make needs: needs.sh [--only-say] WHAT=PACKAGE[,PACKAGE...]...
 #
-# WHAT is looked for, and PACKAGE, one of Debian's and Ubuntu's, is installed where it is missing:
+# WHAT is looked for, and the packages, of Debian's and Ubuntu's, are installed where it is missing:
 #   sh            a program. By program, not by package: a machine with another vendor's podman keeps that.
 #   libc.so       a file of the C compiler's
 #   python3:venv  a module of Python's
@@ -60,7 +60,7 @@ for word in "$@"; do
     has "$what" || missing+=("$package")
 done
 # Named once, though two things may be in it.
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sed '/^$/d' | awk '!seen[$0]++')
+mapfile -t missing < <(printf '%s\n' "${missing[@]//,/$'\n'}" | sed '/^$/d' | awk '!seen[$0]++')
 must=()
 for package in "${missing[@]}"; do [[ $package == *\? ]] || must+=("$package"); done
 

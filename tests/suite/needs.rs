@@ -64,8 +64,9 @@ fn a_user_without_sudo_gets_one_line_with_all_of_it() {
         return;
     }
     let machine = Machine::with(&["cargo", "rustup", "apt-get"]);
-    let args = ["cc=gcc", "libc.so=libc6-dev", "python3=python3", "python3:venv=python3-venv", "b=python3", "c=c?"];
-    let packages = format!("packages ({APT} gcc libc6-dev python3 python3-venv)\n");
+    let args =
+        ["cc=gcc", "libc.so=libc6-dev", "python3=python3", "python3:venv=python3-venv", "b=python3,make", "c=c?"];
+    let packages = format!("packages ({APT} gcc libc6-dev python3 python3-venv make)\n");
     assert_eq!(said(&machine.needs(1000, &args)), (Some(1), String::new(), format!("missing: {packages}")));
 
     let machine = Machine::with(&["apt-get", "cargo"]);
