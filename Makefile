@@ -39,7 +39,8 @@ oldest:
 	target/oldest/$(MUSL)/release/foster --version
 
 # target/deb/foster.deb and foster-compat.deb, from the static binary; what is in them stands in Cargo.toml.
-deb: NEEDS += xz=xz-utils
+DEB_NEEDS := xz=xz-utils
+deb: NEEDS += $(DEB_NEEDS)
 deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --output target/deb/foster.deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
@@ -75,7 +76,7 @@ quick: check
 
 # What the tests run: namespaces, a PyPI client, and the peers that foster is compared with.
 PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=python3-venv less=less mandoc=mandoc zsh=zsh \
-    xz=xz-utils tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
+    tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
 # The container runtimes, which only root can run, and what the images for them are made of. Ubuntu has no package of
 # kubectl's; GitHub's machines have kubectl.
 RUNTIMES := root:crun=crun root:runc=runc root:podman=podman root:busybox=busybox-static root:kubectl=kubernetes-client?
@@ -84,7 +85,7 @@ ifdef TEST_ALL
 RUNTIMES += root:qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif
-test: NEEDS += $(PACKAGES) $(RUNTIMES)
+test: NEEDS += $(DEB_NEEDS) $(PACKAGES) $(RUNTIMES)
 test: check $(VENVS) target/servers target/emulator target/fish build aarch64 oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
