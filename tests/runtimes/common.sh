@@ -1,6 +1,6 @@
 # What the scripts beside this one share. tests/suite/runtimes.rs starts each as root, as PID 1 of a PID namespace, with a
 # mount and a network namespace of its own: nothing that it starts or mounts outlives it, and no network is touched.
-# $FOSTER and $FIXTURE (tests/fixtures/fixture.rs) are static programs, so that an image needs nothing else.
+# $FOSTER and $FIXTURE (tests/fixtures/fixture) are static programs, so that an image needs nothing else.
 set -euo pipefail
 work=$(mktemp -d)
 cgroup=foster-test-$(basename "$work")

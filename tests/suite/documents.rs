@@ -76,10 +76,12 @@ fn every_option_and_variable_stands_in_help_man_page_and_readme_and_nowhere_else
 fn the_man_page_is_clean() {
     let lint = Command::new("mandoc").args(["-Tlint", "-Wstyle", "docs/foster.1"]).output();
     match lint {
-        // It looks up what is referred to, in a database that only some machines have.
+        // It looks up what is referred to, in a database and in manuals that only some machines have.
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            let complaints: Vec<&str> = said.lines().filter(|line| !line.contains("outdated mandoc.db")).collect();
+            let is_of_machine =
+                |line: &str| line.contains("outdated mandoc.db") || line.contains("referenced manual not found");
+            let complaints: Vec<&str> = said.lines().filter(|line| !is_of_machine(line)).collect();
             assert_eq!(complaints, [""; 0]);
         }
         Err(error) => {

@@ -57,7 +57,7 @@ impl Drop for Context {
     }
 }
 
-/// `tests/fixtures/fixture.rs`, which cargo builds along with the tests.
+/// `tests/fixtures/fixture`, which cargo builds along with the tests.
 pub fn fixture() -> PathBuf {
     example("fixture")
 }
@@ -120,14 +120,15 @@ pub struct Foster {
     options: Vec<OsString>,
     before: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    not_inherited: Vec<OsString>,
     own_user_namespace: bool,
 }
 
 impl Foster {
     pub fn new(binary: &Path, place: Place) -> Foster {
-        let (before, environment) = (Vec::new(), Vec::new());
-        let options = Vec::new();
-        Foster { binary: binary.into(), place, options, before, environment, own_user_namespace: true }
+        let (options, before) = (Vec::new(), Vec::new());
+        let (environment, not_inherited) = (Vec::new(), vec!["FOSTER_LOG".into()]);
+        Foster { binary: binary.into(), place, options, before, environment, not_inherited, own_user_namespace: true }
     }
 
     pub fn option(mut self, option: impl AsRef<OsStr>) -> Foster {
@@ -141,6 +142,12 @@ impl Foster {
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Foster {
         self.environment.push((name.into(), value.as_ref().into()));
+        self
+    }
+
+    /// Whatever the tests themselves have in their environment.
+    pub fn without_env(mut self, name: &str) -> Foster {
+        self.not_inherited.push(name.into());
         self
     }
 
@@ -170,7 +177,10 @@ impl Foster {
             unshare.arg(fixture()).arg("outer");
         }
         unshare.args(&self.before).arg(&self.binary).args(&self.options).args(command);
-        unshare.env_remove("FOSTER_LOG").envs(self.environment);
+        for name in self.not_inherited {
+            unshare.env_remove(name);
+        }
+        unshare.envs(self.environment);
         Run::start(unshare.stdin(Stdio::null()), self.place)
     }
 }

@@ -20,7 +20,7 @@ fn possible(programs: &[&str]) -> bool {
     });
     let reason = match missing {
         Some(program) => format!("no {program} (make test installs it)"),
-        None if !root_can_be_had() => "not root, and sudo wants a password".to_owned(),
+        None if !root_can_be_had() => "not root, and no sudo without a password".to_owned(),
         None => return true,
     };
     assert!(std::env::var_os("CI").is_none(), "CI, and {reason}");
