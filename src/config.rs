@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::exit::{ExitCodes, OkCodes};
-use crate::signal::{Rewrites, Signal};
+use crate::signal::{Rewrites, Signal, SignalSet};
 use crate::text::OneLine;
 
 /// The resolved command line and environment.
@@ -23,6 +23,10 @@ pub struct Config<'a> {
     pub ok_stop: bool,
     /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
+    /// The signals that are stop requests when they arrive (`--stop-signal`); empty: SIGTERM and SIGINT.
+    pub stop_signals: SignalSet,
+    /// What foster itself asks leftovers with (`--leftover-signal`); `None`: SIGTERM.
+    pub leftover_signal: Option<Signal>,
     /// How long a stop request is held before it is forwarded (`--stop-delay`).
     pub stop_delay: Duration,
     /// Outlive the command until its daemons have ended (`--wait`).
@@ -100,6 +104,17 @@ impl Config<'_> {
     /// The grace of leftovers without `--grace`, when the command has ended unasked. After a stop request there is none:
     /// the platform that asked has a limit of its own.
     pub const LEFTOVER_GRACE: Duration = Duration::from_secs(10);
+
+    /// The signals that are stop requests when they arrive.
+    pub fn stop_signals(&self) -> SignalSet {
+        if self.stop_signals != SignalSet::default() {
+            return self.stop_signals;
+        }
+        let mut default = SignalSet::default();
+        default.insert(Signal::TERM);
+        default.insert(Signal::INT);
+        default
+    }
 }
 
 /// What [`parse_duration`] takes, for error messages.

@@ -45,7 +45,17 @@ pub enum Report {
         continued: bool,
     },
     /// The command ended, and what it left is asked to end too.
-    LeftoversAsked,
+    LeftoversAsked {
+        signal: Signal,
+        /// So many were sent it. Those below them are theirs to stop.
+        count: usize,
+        /// It could not be found out who is below whom, so all of them were asked.
+        all_at_once: bool,
+    },
+    /// Shortly before SIGKILL, everybody was asked who had not been asked before.
+    LastCall { signal: Signal, count: usize },
+    /// A stop request that came twice within a second is one.
+    SameRequest(Delivery),
     /// The command ended, and foster stays for what it left (`--wait`).
     LeftoversAwaited,
     /// What the command left was sent this stop signal, and no shell is there to continue it, so foster did.
@@ -191,4 +201,6 @@ pub enum Roll {
     Killed,
     /// SIGKILL did not end them, so foster ends without them.
     GivenUp,
+    /// The kernel does not let foster signal them.
+    Refused,
 }

@@ -1,11 +1,12 @@
-//! Finding what the command left behind, and signalling it.
+//! Who is in foster's care beside the command: finding them, asking them to end, and killing them.
 //!
 //! As PID 1 that is everything else in the namespace, which one system call reaches whole. Elsewhere it is foster's own
 //! descendants, which have to be found through /proc.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
 
 use nix::errno::Errno;
+use nix::unistd::{Pid, getpgid};
 
 use crate::proc::{self, Stat};
 use crate::signal::Signal;
@@ -14,70 +15,348 @@ use crate::sys::{self, Pidfd};
 /// PID 1 of its namespace, which the kernel treats apart.
 pub const INIT: i32 = 1;
 
-/// How often /proc is read for one signal at most, should new descendants turn up. Not more often, because nothing is reaped
-/// meanwhile, and against a fork bomb /proc only grows; SIGKILL comes again anyway.
-const ROUNDS: u32 = 2;
+/// How often one round of SIGKILL looks for children that have come meanwhile. Not more often, because nothing is reaped
+/// meanwhile; SIGKILL comes again anyway.
+const LOOKS: u32 = 8;
 
-/// Signals every leftover.
-///
-/// # Errors
-/// They cannot be found: /proc is missing, or another PID namespace's.
-pub fn signal(is_pid1: bool, signal: Signal) -> Result<(), Errno> {
-    if !is_pid1 {
-        return signal_descendants(signal);
+/// What came of asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// So many were sent the signal now.
+    pub sent: usize,
+    /// So many whom foster may not signal: another user's.
+    pub refused: usize,
+    /// So many of this generation have been asked, now or before, and may still end.
+    pub awaited: usize,
+    /// It could not be found out who belongs to this generation, so all were asked.
+    pub all_at_once: bool,
+}
+
+/// The care for leftovers, and whom this stop has asked.
+pub struct Leftovers {
+    is_pid1: bool,
+    /// Those who were sent this stop's signal, sorted, without those who were reaped since.
+    asked: Vec<i32>,
+    /// The process group that was sent this stop's signal, and when, in clock ticks after boot.
+    group: Option<(i32, u64)>,
+    /// Processes that are no children of foster's have been looked for.
+    knows_outsiders: bool,
+    /// /proc is that of this PID namespace, so what it says of a pid is true.
+    has_proc: OnceCell<bool>,
+}
+
+impl Leftovers {
+    /// Nobody has been asked.
+    pub fn new(is_pid1: bool) -> Leftovers {
+        Leftovers { is_pid1, asked: Vec::new(), group: None, knows_outsiders: false, has_proc: OnceCell::new() }
     }
-    match sys::signal_everybody_else(signal) {
-        // ESRCH: there is nobody else. EPERM: nobody whom foster may signal.
-        Ok(()) | Err(_) => Ok(()),
+
+    /// Whether /proc is that of this PID namespace. Looked at when somebody is to be found or named.
+    pub fn has_proc(&self) -> bool {
+        *self.has_proc.get_or_init(|| proc::is_this_namespaces().is_ok())
+    }
+
+    /// A stop request went to the whole process group that the command leads: nobody in it is to be asked once more.
+    #[cold]
+    pub fn note_group(&mut self, group: i32) {
+        self.group = Some((group, proc::ticks_since_boot()));
+    }
+
+    /// This process was reaped, so its number may be another's from now on.
+    pub fn forget(&mut self, pid: i32) {
+        if let Ok(place) = self.asked.binary_search(&pid) {
+            self.asked.remove(place);
+        }
+    }
+
+    /// Asks this generation: those whose parent is foster, and as PID 1 also those whose parent is outside the namespace. Each
+    /// is sent the signal once, and then SIGCONT, because who stands still does not hear it. What is below one of them is its
+    /// own to stop; when it dies, its children come to foster and are the next generation.
+    ///
+    /// `again` asks those who were asked before too, for a stop request that somebody sent.
+    ///
+    /// # Errors
+    /// They cannot be found: /proc is missing, or another PID namespace's, and foster is not PID 1.
+    #[cold]
+    pub fn ask_generation(&mut self, signal: Signal, again: bool) -> Result<Asked, Errno> {
+        if !self.has_proc() {
+            return self.ask_all_at_once(signal);
+        }
+        let children = proc::children()?;
+        let mut outsiders = Vec::new();
+        if self.is_pid1 && !self.knows_outsiders {
+            self.knows_outsiders = true;
+            // If nobody else is in the namespace, one call reaches them all, however many they are.
+            if self.asked.is_empty() && self.group.is_none() && proc::count()? == children.len().saturating_add(1) {
+                return Ok(self.ask_all_of(children, signal));
+            }
+            outsiders.extend(proc::processes()?.filter(|process| process.parent == 0 && process.pid != INIT));
+        }
+        let mut result = Asked::default();
+        for pid in children {
+            // A child's number cannot be another's before foster has reaped it.
+            self.ask(pid, again, &mut result, |number| sys::send(pid, number, None), signal);
+        }
+        for process in outsiders.iter().filter(|process| !process.is_dead()) {
+            self.ask(process.pid, again, &mut result, |number| send_to(process, number), signal);
+        }
+        Ok(result)
+    }
+
+    fn ask_all_at_once(&mut self, signal: Signal) -> Result<Asked, Errno> {
+        if !self.is_pid1 {
+            return Err(proc::is_this_namespaces().err().unwrap_or(Errno::ENOENT));
+        }
+        self.ask_all_of(Vec::new(), signal);
+        Ok(Asked { all_at_once: true, awaited: 1, ..Asked::default() })
+    }
+
+    /// As PID 1, when these are all there are.
+    fn ask_all_of(&mut self, mut children: Vec<i32>, signal: Signal) -> Asked {
+        for signal in [signal, Signal::CONT] {
+            // ESRCH: there is nobody else. Whom foster may not signal, kill(-1) passes over in silence.
+            let _ = sys::signal_everybody_else(signal);
+        }
+        children.sort_unstable();
+        let sent = children.len();
+        let refused = if sent == 0 { 0 } else { Leftovers::count_refused(&children) };
+        self.asked = children;
+        Asked { sent: sent.saturating_sub(refused), refused, awaited: sent.saturating_sub(refused), all_at_once: false }
+    }
+
+    /// kill(-1) does not tell who was passed over. Nobody is, if foster has the right to signal everybody.
+    fn count_refused(children: &[i32]) -> usize {
+        if sys::may_signal_everybody() {
+            return 0;
+        }
+        children.iter().filter(|pid| is_refused(**pid)).count()
+    }
+
+    fn ask(
+        &mut self,
+        pid: i32,
+        again: bool,
+        result: &mut Asked,
+        send: impl Fn(Signal) -> Result<(), Errno>,
+        signal: Signal,
+    ) {
+        let place = self.asked.binary_search(&pid);
+        if !again && (place.is_ok() || self.was_in_group(pid)) {
+            result.awaited = result.awaited.saturating_add(1);
+        } else {
+            match send(signal) {
+                Ok(()) => {
+                    // An error says that it has just ended.
+                    let _ = send(Signal::CONT);
+                    result.sent = result.sent.saturating_add(1);
+                    result.awaited = result.awaited.saturating_add(1);
+                }
+                Err(Errno::EPERM) => {
+                    result.refused = result.refused.saturating_add(1);
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+        if let Err(place) = place {
+            self.asked.insert(place, pid);
+        }
+    }
+
+    /// Whether it was in the process group that was sent this stop's signal: it is now, and it had been started by then.
+    fn was_in_group(&self, pid: i32) -> bool {
+        let Some((group, when)) = self.group else { return false };
+        getpgid(Some(Pid::from_raw(pid))) == Ok(Pid::from_raw(group))
+            && proc::stat(pid).is_some_and(|process| process.start_ticks <= when)
+    }
+
+    /// The last call: asks everybody in foster's care who has not been asked, below the command too, but not the command.
+    /// Returns how many. Where /proc cannot be used, all were asked at once, or nobody can be found.
+    #[cold]
+    pub fn ask_the_rest(&mut self, signal: Signal, command: Option<i32>) -> usize {
+        if !self.has_proc() {
+            return 0;
+        }
+        let mut result = Asked::default();
+        for process in self.alive().iter().filter(|process| Some(process.pid) != command) {
+            self.ask(process.pid, false, &mut result, |number| send_to(process, number), signal);
+        }
+        result.sent
+    }
+
+    /// Sends on a signal that asks for no stop, to everybody.
+    ///
+    /// # Errors
+    /// As [`Leftovers::ask_generation`].
+    #[cold]
+    pub fn forward(&self, signal: Signal) -> Result<(), Errno> {
+        if self.is_pid1 {
+            // ESRCH: there is nobody else.
+            let _ = sys::signal_everybody_else(signal);
+            return Ok(());
+        }
+        for process in proc::descendants()? {
+            // ESRCH: it has just ended. EPERM: it is another user's.
+            let _ = send_to(&process, signal);
+        }
+        Ok(())
+    }
+
+    /// Sends SIGKILL to everybody. False if there are some, and the kernel refused it for every one of them.
+    ///
+    /// # Errors
+    /// As [`Leftovers::ask_generation`].
+    #[cold]
+    pub fn kill(&self) -> Result<bool, Errno> {
+        if self.is_pid1 {
+            // ESRCH: there is nobody else.
+            let _ = sys::signal_everybody_else(Signal::KILL);
+            return Ok(true);
+        }
+        self.kill_descendants()
+    }
+
+    /// Those who are alive, and whom foster may not signal.
+    #[cold]
+    pub fn refused(&self) -> Vec<Stat> {
+        let mut alive = self.alive();
+        alive.retain(|process| is_refused(process.pid));
+        alive
+    }
+
+    /// Whether everybody who is still alive is another user's, whom foster may not signal.
+    #[cold]
+    pub fn are_all_refused(&self) -> bool {
+        let alive = self.alive();
+        !alive.is_empty() && alive.iter().all(|process| is_refused(process.pid))
+    }
+
+    /// Those who are alive; nobody where /proc cannot be used.
+    #[cold]
+    pub fn alive(&self) -> Vec<Stat> {
+        if !self.has_proc() {
+            return Vec::new();
+        }
+        if !self.is_pid1 {
+            return proc::descendants().unwrap_or_default();
+        }
+        let others = proc::processes().into_iter().flatten();
+        others.filter(|process| process.pid != INIT && !process.is_dead()).collect()
+    }
+
+    /// foster's own children first: when a process that has forked ends, what it left comes to foster, and is found there at
+    /// once. Then everybody below them. Whole process groups come first there: the kernel kills a group at once, so that nobody
+    /// in it can fork any more. And the newest process is the one that forks.
+    fn kill_descendants(&self) -> Result<bool, Errno> {
+        let mut killed = kill_children()?;
+        let everybody: Vec<Stat> = proc::processes()?.collect();
+        let descendants = proc::descendants_among(&everybody, sys::pid());
+        for group in groups_of(&descendants, &everybody, nix::unistd::getpgrp().as_raw()) {
+            killed |= sys::send_to_group(group, Signal::KILL, None).is_ok();
+        }
+        for process in descendants.iter().rev() {
+            killed |= send_to(process, Signal::KILL).is_ok();
+        }
+        killed |= kill_children()?;
+        Ok(killed || descendants.is_empty())
     }
 }
 
-/// Walks over /proc, round after round while new descendants turn up.
-#[cold]
-fn signal_descendants(signal: Signal) -> Result<(), Errno> {
-    let mut signalled = BTreeSet::new();
-    for _ in 0..ROUNDS {
-        let before = signalled.len();
-        proc::descendants(|process| {
-            let identity = (process.pid, process.start_ticks);
-            if !signalled.contains(&identity) && signal_process(process, signal) {
-                signalled.insert(identity);
-            }
-        })?;
-        if signalled.len() == before {
+/// Kills foster's children, and again while new ones turn up.
+fn kill_children() -> Result<bool, Errno> {
+    let (mut killed, mut known) = (false, Vec::new());
+    for _ in 0..LOOKS {
+        let mut children = proc::children()?;
+        children.sort_unstable();
+        let mut any_new = false;
+        for pid in children.iter().rev().filter(|pid| known.binary_search(*pid).is_err()) {
+            any_new = true;
+            // A child's number cannot be another's before foster has reaped it.
+            killed |= sys::send(*pid, Signal::KILL, None).is_ok();
+        }
+        if !any_new {
             break;
         }
+        known = children;
     }
-    Ok(())
+    Ok(killed)
+}
+
+fn is_refused(pid: i32) -> bool {
+    nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::EPERM)
+}
+
+/// The process groups that consist of descendants alone. Never foster's own, and none that a descendant has joined but others
+/// live in too.
+fn groups_of(descendants: &[Stat], everybody: &[Stat], own_group: i32) -> Vec<i32> {
+    let is_descendant = |pid: i32| descendants.binary_search_by_key(&pid, |process| process.pid).is_ok();
+    let strangers = everybody.iter().filter(|process| !is_descendant(process.pid) && !process.is_dead());
+    let others = sorted(strangers.map(|process| process.group).chain([own_group]));
+    let mut groups = sorted(descendants.iter().map(|process| process.group));
+    groups.retain(|group| others.binary_search(group).is_err());
+    groups
+}
+
+fn sorted(groups: impl Iterator<Item = i32>) -> Vec<i32> {
+    let mut groups: Vec<i32> = groups.collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Signals this process, and no other that may have got its pid meanwhile: foster opens the pidfd first, and then looks at
-/// the process again. False if it is gone.
-fn signal_process(process: &Stat, signal: Signal) -> bool {
-    let sent = match Pidfd::open(process.pid) {
-        Ok(pidfd) => match proc::stat(process.pid) {
-            Some(now) if now.start_ticks == process.start_ticks => pidfd.send(signal),
-            _ => Err(Errno::ESRCH),
-        },
-        Err(errno) => Err(errno),
-    };
-    match sent {
-        Ok(()) => true,
-        Err(Errno::ESRCH) => false,
+/// the process again.
+///
+/// # Errors
+/// ESRCH it is gone, EPERM it is another user's.
+fn send_to(process: &Stat, signal: Signal) -> Result<(), Errno> {
+    let pidfd = match Pidfd::open(process.pid) {
+        Ok(pidfd) => pidfd,
+        Err(Errno::ESRCH) => return Err(Errno::ESRCH),
         // An old kernel, or a sandbox without pidfds.
-        Err(_) => sys::send(process.pid, signal, None) != Err(Errno::ESRCH),
+        Err(_) => return sys::send(process.pid, signal, None),
+    };
+    match proc::stat(process.pid) {
+        Some(now) if now.start_ticks == process.start_ticks => pidfd.send(signal),
+        _ => Err(Errno::ESRCH),
     }
 }
 
-/// Those who are alive; nobody where /proc cannot be read.
-#[cold]
-pub fn alive(is_pid1: bool) -> Vec<Stat> {
-    let mut alive = Vec::new();
-    if is_pid1 {
-        let others = proc::processes().into_iter().flatten();
-        alive.extend(others.filter(|process| process.pid != INIT && !process.is_dead()));
-    } else if proc::descendants(|process| alive.push(*process)).is_err() {
-        alive.clear();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Name;
+
+    fn process(pid: i32, parent: i32, group: i32, state: u8) -> Stat {
+        Stat { pid, name: Name::new(b"x"), state, parent, group, threads: 1, start_ticks: 0 }
     }
-    alive
+
+    #[test]
+    fn only_groups_of_descendants_alone_are_killed_whole() {
+        let everybody = [
+            process(10, 1, 10, b'S'),
+            // foster, 11, in group 10; its command and what that left.
+            process(11, 10, 10, b'S'),
+            process(12, 11, 12, b'S'),
+            process(13, 12, 12, b'S'),
+            // Has joined a group in which a stranger lives, and one that only has a dead stranger.
+            process(14, 11, 30, b'S'),
+            process(15, 11, 40, b'S'),
+            // Has joined foster's own group.
+            process(16, 11, 10, b'S'),
+            process(30, 1, 30, b'S'),
+            process(40, 1, 40, b'Z'),
+        ];
+        let descendants = proc::descendants_among(&everybody, 11);
+        assert_eq!(descendants.iter().map(|process| process.pid).collect::<Vec<_>>(), [12, 13, 14, 15, 16]);
+        assert_eq!(groups_of(&descendants, &everybody, 10), [12, 40]);
+    }
+
+    #[test]
+    fn children_that_come_before_their_parents_are_descendants_too() {
+        let everybody =
+            [process(2, 9, 2, b'S'), process(3, 2, 2, b'Z'), process(5, 4, 5, b'S'), process(9, 7, 9, b'S')];
+        let found = proc::descendants_among(&everybody, 7);
+        assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [2, 9], "and nobody who is dead");
+    }
 }

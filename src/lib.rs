@@ -39,6 +39,7 @@ mod start;
 mod sys;
 mod terminal;
 mod text;
+mod turns;
 mod user;
 
 pub use start::run;

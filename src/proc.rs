@@ -1,6 +1,7 @@
 //! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
 
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,6 +20,8 @@ pub struct Stat {
     pub state: u8,
     /// Its parent, field 4.
     pub parent: i32,
+    /// Its process group, field 5.
+    pub group: i32,
     /// `num_threads`, field 20: those that live, and the main one even when it has ended.
     pub threads: u32,
     /// `starttime`, field 22: when it started, in clock ticks after boot.
@@ -92,6 +95,13 @@ pub fn tracer(pid: i32) -> Option<i32> {
     std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|tracer| *tracer != 0)
 }
 
+/// The time since boot, as process start times have it.
+pub fn ticks_since_boot() -> u64 {
+    let now = sys::since_boot();
+    let hundredths = now.as_secs().saturating_mul(100).saturating_add(u64::from(now.subsec_millis() / 10));
+    hundredths.saturating_mul(sys::ticks_per_second()) / 100
+}
+
 /// How long ago a process started that has this start time.
 pub fn age(start_ticks: u64) -> Duration {
     let started_ms = start_ticks.saturating_mul(1000).checked_div(sys::ticks_per_second()).unwrap_or(0);
@@ -110,45 +120,78 @@ pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
     Ok(pids.into_iter().filter_map(stat))
 }
 
-/// Calls `found` with each living descendant of the caller, at once when it is found: a process that forks and ends has no
-/// time to do so between being seen and being signalled.
+/// How many processes /proc shows.
 ///
 /// # Errors
-/// /proc is not there, is not that of this PID namespace, or may not be listed.
-pub fn descendants(mut found: impl FnMut(&Stat)) -> Result<(), Errno> {
-    is_this_namespaces()?;
-    let mut family = vec![sys::pid()];
-    // Those whose parent has not been seen yet: pids wrap around, so a child may come before its parent.
-    let mut strangers = Vec::new();
-    for process in processes()? {
-        if !joins(&mut family, &process) {
-            strangers.push(process);
-        } else if !process.is_dead() {
-            found(&process);
-        }
-    }
-    loop {
-        let before = strangers.len();
-        strangers.retain(|process| {
-            let is_family = joins(&mut family, process);
-            if is_family && !process.is_dead() {
-                found(process);
-            }
-            !is_family
-        });
-        if strangers.len() == before {
-            return Ok(());
+/// As [`processes`].
+pub fn count() -> Result<usize, Errno> {
+    let listed = std::fs::read_dir("/proc").map_err(errno)?;
+    let is_process = |entry: &std::fs::DirEntry| entry.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit);
+    Ok(listed.flatten().filter(is_process).count())
+}
+
+/// The caller's own children, oldest first, dead ones included. The kernel may list them (CONFIG_PROC_CHILDREN), in one read;
+/// otherwise every process is looked at.
+///
+/// # Errors
+/// As [`processes`].
+pub fn children() -> Result<Vec<i32>, Errno> {
+    match std::fs::File::open("/proc/thread-self/children") {
+        Ok(file) => Ok(numbers(file)),
+        Err(_) => {
+            let own = sys::pid();
+            Ok(processes()?.filter(|process| process.parent == own).map(|process| process.pid).collect())
         }
     }
 }
 
-/// Adds a process to the sorted family if its parent is in it.
-fn joins(family: &mut Vec<i32>, process: &Stat) -> bool {
-    let is_family = family.binary_search(&process.parent).is_ok();
-    if is_family && let Err(place) = family.binary_search(&process.pid) {
-        family.insert(place, process.pid);
+/// The numbers in a file, with blanks between them. Read in large pieces, since each is a system call.
+fn numbers(mut file: impl Read) -> Vec<i32> {
+    let (mut numbers, mut number) = (Vec::new(), None);
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = file.read(&mut buffer) {
+        for byte in buffer.iter().take(len) {
+            if byte.is_ascii_digit() {
+                let digit = i32::from(byte.saturating_sub(b'0'));
+                number = Some(number.unwrap_or(0_i32).saturating_mul(10).saturating_add(digit));
+            } else {
+                numbers.extend(number.take());
+            }
+        }
     }
-    is_family
+    numbers.extend(number);
+    numbers
+}
+
+/// The caller's living descendants, smallest pid first.
+///
+/// # Errors
+/// /proc is not there, is not that of this PID namespace, or may not be listed.
+pub fn descendants() -> Result<Vec<Stat>, Errno> {
+    is_this_namespaces()?;
+    let everybody: Vec<Stat> = processes()?.collect();
+    Ok(descendants_among(&everybody, sys::pid()))
+}
+
+/// The living descendants of `ancestor` among these processes.
+pub fn descendants_among(everybody: &[Stat], ancestor: i32) -> Vec<Stat> {
+    let mut family = vec![ancestor];
+    // Pids wrap around, so a child may come before its parent: until a look finds nobody new.
+    loop {
+        let before = family.len();
+        for process in everybody {
+            if family.binary_search(&process.parent).is_ok()
+                && let Err(place) = family.binary_search(&process.pid)
+            {
+                family.insert(place, process.pid);
+            }
+        }
+        if family.len() == before {
+            break;
+        }
+    }
+    let is_descendant = |process: &&Stat| process.pid != ancestor && family.binary_search(&process.pid).is_ok();
+    everybody.iter().filter(is_descendant).filter(|process| !process.is_dead()).copied().collect()
 }
 
 /// The name stands in parentheses and may hold any byte, parentheses, blanks and newlines included: what follows the
@@ -161,10 +204,11 @@ pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut rest = std::str::from_utf8(text.get(close.checked_add(1)?..)?).ok()?.split_ascii_whitespace();
     let state = *rest.next()?.as_bytes().first()?;
     let parent = rest.next()?.parse().ok()?;
-    // That was field 4, so field 20 is number 15 from here.
-    let threads = rest.nth(15)?.parse().ok()?;
+    let group = rest.next()?.parse().ok()?;
+    // That was field 5, so field 20 is number 14 from here.
+    let threads = rest.nth(14)?.parse().ok()?;
     let start_ticks = rest.nth(1)?.parse().ok()?;
-    Some(Stat { pid, name, state, parent, threads, start_ticks })
+    Some(Stat { pid, name, state, parent, group, threads, start_ticks })
 }
 
 /// Reads a /proc file, which is never short of what one read(2) returns for these sizes.
@@ -225,6 +269,15 @@ mod tests {
         assert_eq!(name(pid), Some(stat.name));
         assert!(age(stat.start_ticks) < Duration::from_secs(3600), "{:?}", age(stat.start_ticks));
         assert_eq!(super::stat(i32::MAX), None);
+    }
+
+    #[test]
+    fn numbers_are_read_across_the_edges_of_what_is_read_at_once() {
+        let many: Vec<i32> = (1..3000).collect();
+        let text: String = many.iter().map(|number| format!("{number} ")).collect();
+        assert_eq!(numbers(text.as_bytes()), many);
+        assert_eq!(numbers(&b"12 7"[..]), [12, 7]);
+        assert_eq!(numbers(&b""[..]), []);
     }
 
     proptest! {

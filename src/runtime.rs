@@ -1,6 +1,5 @@
 //! Start-up in order, then the loop: wait, reap, ask the policy, do what it says. Nothing is decided here.
 
-use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::cgroup::OomWatch;
 use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, Outcome};
 use crate::facts::{Lack, Orphan, Report, Roll, Summary};
-use crate::leftovers::{self, INIT};
+use crate::leftovers::{Asked, INIT, Leftovers};
 use crate::policy::{Action, Event, Started, State, Target, step};
 use crate::proc;
 use crate::report::Reporter;
@@ -20,6 +19,7 @@ use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::spawn::{self, Failure, Inherited, Spawned};
 use crate::sys::{self, Disposition, NoNews, Peeked, Waited, Whom};
 use crate::terminal::{self, Foreground};
+use crate::turns::{Clock, Reaping, Turns};
 
 /// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
@@ -40,7 +40,8 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         return pause(config, is_pid1, reporter, orphaned);
     }
     let terminal = match config.ways.apart {
-        Apart::Group => Foreground::own(),
+        // A shell without job control has its background jobs ignore both; the terminal is not theirs to hand on.
+        Apart::Group => Foreground::own().filter(|_| !is_background_job()),
         Apart::Session => {
             sys::leave_terminal();
             None
@@ -59,6 +60,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         is_pid1,
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
+        ignored: inherited_as_ignored(config),
     };
     Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
 }
@@ -71,6 +73,24 @@ fn say_started(spawned: &Spawned, reporter: &Reporter) {
         reporter.say(Report::Degraded { what: Lack::Terminal, errno });
     }
     reporter.say(Report::Started { pid: spawned.pid });
+}
+
+fn is_background_job() -> bool {
+    [Signal::INT, Signal::QUIT].into_iter().all(|signal| sys::disposition(signal) == Disposition::Ignored)
+}
+
+/// Which of the signals that matter to the policy foster inherited as ignored. It has changed the disposition of SIGCHLD alone.
+fn inherited_as_ignored(config: &Config) -> SignalSet {
+    let mut matter = config.stop_signals();
+    matter.insert(Signal::INT);
+    matter.insert(Signal::QUIT);
+    let mut ignored = SignalSet::default();
+    for signal in (1..=64).filter_map(Signal::new).filter(|signal| matter.contains(*signal)) {
+        if sys::disposition(signal) == Disposition::Ignored {
+            ignored.insert(signal);
+        }
+    }
+    ignored
 }
 
 #[cold]
@@ -150,29 +170,10 @@ struct Foster<'a> {
     warned: bool,
     oom: OomWatch,
     reaping: Reaping,
-    /// /proc is that of this PID namespace, so what it says of a pid is true. Looked at when somebody is to be named.
-    can_name: OnceCell<bool>,
-}
-
-/// The time since the command's start: read when it matters, and once for all that one wake-up brings.
-struct Clock {
-    started: Duration,
-    now: Option<Duration>,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        Clock { started: sys::monotonic_time(), now: Some(Duration::ZERO) }
-    }
-
-    fn now(&mut self) -> Duration {
-        *self.now.get_or_insert_with(|| sys::monotonic_time().saturating_sub(self.started))
-    }
-
-    /// Time has passed, so the clock is to be read again when it matters.
-    fn forget(&mut self) {
-        self.now = None;
-    }
+    /// The last event was a deadline that was due.
+    was_deadline: bool,
+    turns: Turns,
+    leftovers: Leftovers,
 }
 
 impl<'a> Foster<'a> {
@@ -187,7 +188,9 @@ impl<'a> Foster<'a> {
             warned: false,
             oom,
             reaping: Reaping::START,
-            can_name: OnceCell::new(),
+            was_deadline: false,
+            turns: Turns::default(),
+            leftovers: Leftovers::new(is_pid1),
         }
     }
 
@@ -219,13 +222,15 @@ impl<'a> Foster<'a> {
         // What was done since the last wake-up may have taken long.
         self.clock.forget();
         let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()));
-        if left == Some(Duration::ZERO) {
+        let is_done = matches!(self.reaping, Reaping::Done);
+        self.reaping = Reaping::START;
+        // Not twice in a row, so that signals get their turn too when one deadline follows the other.
+        if left == Some(Duration::ZERO) && !std::mem::replace(&mut self.was_deadline, true) {
             return Event::Deadline;
         }
-        let is_done = matches!(self.reaping, Reaping::Done);
-        let taken = sys::wait_for_signal(if is_done { left } else { Some(Duration::ZERO) });
+        self.was_deadline = false;
+        let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
-        self.reaping = Reaping::START;
         let Some(delivery) = taken else { return Event::Deadline };
         let delivery = self.with_sender_named(delivery);
         // If foster said that a SIGPIPE of its own came, that line would cause the next one, for ever.
@@ -254,6 +259,7 @@ impl<'a> Foster<'a> {
             };
             match Change::from_status(waited.status) {
                 Some(Change::Died(death)) => {
+                    self.leftovers.forget(waited.pid);
                     let oom_kills = self.oom_kills_of_command(waited.pid, death);
                     return Ok(Event::Died { pid: waited.pid, death, oom_kills });
                 }
@@ -268,7 +274,7 @@ impl<'a> Foster<'a> {
     /// Looks at a dead child before it is reaped, because afterwards /proc knows nothing of it. `None`: there is no news of
     /// it any more, since it had stopped and was continued meanwhile.
     fn reap_looked_at(&mut self, pid: Option<i32>) -> Result<Option<Waited>, NoNews> {
-        let stat = pid.filter(|_| self.reporter.describes_orphans() && self.can_name()).and_then(proc::stat);
+        let stat = pid.filter(|_| self.reporter.describes_orphans() && self.leftovers.has_proc()).and_then(proc::stat);
         let (waited, usage) = match sys::reap_with_usage(pid) {
             Ok(waited) => waited,
             Err(_) if pid.is_some() => return Ok(None),
@@ -298,14 +304,10 @@ impl<'a> Foster<'a> {
         if may_be && self.state.is_command(pid) { self.oom.rise_since_start() } else { 0 }
     }
 
-    fn can_name(&self) -> bool {
-        *self.can_name.get_or_init(|| proc::is_this_namespaces().is_ok())
-    }
-
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
         if self.reporter.names_senders()
             && let Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } = &mut delivery.sender
-            && self.can_name()
+            && self.leftovers.has_proc()
         {
             *name = proc::name(*pid);
         }
@@ -319,10 +321,6 @@ impl<'a> Foster<'a> {
         step(&mut self.state, event, now, &mut actions);
         let mut follow_up = None;
         for action in actions.drain(..) {
-            // What could not be found a moment ago has been reported, and is no easier to find now.
-            if follow_up == Some(Event::LeftoversLost) && matches!(action, Action::SignalLeftovers(_)) {
-                continue;
-            }
             let followed = self.perform(action);
             follow_up = follow_up.or(followed);
         }
@@ -333,13 +331,13 @@ impl<'a> Foster<'a> {
     /// Performs one action. Returns the event that it causes.
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Forward { target, signal, delivery } => self.forward(target, signal, delivery),
-            Action::ForwardToLeftovers { signal, delivery } => {
-                let lost = self.signal_leftovers(signal);
-                self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
-                return lost;
-            }
-            Action::SignalLeftovers(signal) => return self.signal_leftovers(signal),
+            Action::Forward { target, signal, delivery } => return self.forward(target, signal, delivery),
+            Action::ForwardToLeftovers { .. }
+            | Action::RequestOfLeftovers { .. }
+            | Action::AskLeftovers(_)
+            | Action::LastCall { .. }
+            | Action::ContinueLeftovers
+            | Action::Kill { .. } => return self.see_to_leftovers(action),
             // ESRCH cannot be, since it is unreaped. EPERM: it changed its user, and the roll call has named it.
             Action::KillCommand(pid) => ignore(sys::send(pid, Signal::KILL, None)),
             // ESRCH cannot be, since the leader is unreaped. EPERM: they are another user's.
@@ -367,6 +365,44 @@ impl<'a> Foster<'a> {
         None
     }
 
+    /// Performs an action that is about leftovers.
+    #[cold]
+    fn see_to_leftovers(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::ForwardToLeftovers { signal, delivery } => {
+                let sent = self.leftovers.forward(signal);
+                self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
+                return sent.err().map(|errno| self.lost(errno));
+            }
+            Action::RequestOfLeftovers { signal, delivery } => {
+                let asked = self.leftovers.ask_generation(signal, true);
+                self.reporter.say(Report::ForwardedToLeftovers { delivery, signal });
+                return Some(self.asked(asked));
+            }
+            Action::AskLeftovers(signal) => {
+                let asked = self.leftovers.ask_generation(signal, false);
+                if let Ok(Asked { sent: count, all_at_once, .. }) = asked
+                    && (count > 0 || all_at_once)
+                {
+                    self.reporter.say(Report::LeftoversAsked { signal, count, all_at_once });
+                }
+                return Some(self.asked(asked));
+            }
+            Action::LastCall { signal, command } => {
+                let count = self.leftovers.ask_the_rest(signal, command);
+                if count > 0 {
+                    self.reporter.say(Report::LastCall { signal, count });
+                }
+            }
+            Action::ContinueLeftovers => {
+                return self.leftovers.forward(Signal::CONT).err().map(|errno| self.lost(errno));
+            }
+            Action::Kill { again } => return self.kill(again),
+            _ => {}
+        }
+        None
+    }
+
     /// Ends foster as the command ended. Frees nothing before that: the kernel takes all of it, and somebody waits for
     /// foster's end.
     fn end(&self, summary: Summary) -> ! {
@@ -385,21 +421,37 @@ impl<'a> Foster<'a> {
         }
     }
 
-    fn signal_leftovers(&self, signal: Signal) -> Option<Event> {
-        let errno = leftovers::signal(self.is_pid1, signal).err()?;
+    fn lost(&self, errno: Errno) -> Event {
         self.reporter.say(Report::LeftoversUnknown(errno));
-        Some(Event::LeftoversLost)
+        Event::LeftoversLost
+    }
+
+    fn asked(&self, asked: Result<Asked, Errno>) -> Event {
+        match asked {
+            Ok(asked) => Event::Asked { any_awaited: asked.awaited > 0, any_refused: asked.refused > 0 },
+            Err(errno) => self.lost(errno),
+        }
+    }
+
+    /// SIGKILL to everybody. kill(-1) does not tell whom it passed over; so if it has to be sent again, foster looks.
+    #[cold]
+    fn kill(&self, again: bool) -> Option<Event> {
+        match self.leftovers.kill() {
+            Err(errno) => Some(self.lost(errno)),
+            Ok(true) if !(again && self.is_pid1 && self.leftovers.are_all_refused()) => None,
+            Ok(_) => Some(Event::KillRefused),
+        }
     }
 
     #[cold]
     fn call_roll(&self, roll: Roll) {
         if self.reporter.calls_rolls() {
-            let alive = if self.can_name() { leftovers::alive(self.is_pid1) } else { Vec::new() };
-            self.reporter.call_roll(roll, &alive);
+            let named = if roll == Roll::Refused { self.leftovers.refused() } else { self.leftovers.alive() };
+            self.reporter.call_roll(roll, &named);
         }
     }
 
-    fn forward(&mut self, target: Target, signal: Signal, delivery: Delivery) {
+    fn forward(&mut self, target: Target, signal: Signal, delivery: Delivery) -> Option<Event> {
         let sent = match target {
             Target::Command(pid) => sys::send(pid, signal, delivery.payload),
             // ESRCH: the command has moved to another group and left none behind.
@@ -411,15 +463,22 @@ impl<'a> Foster<'a> {
         match sent {
             Ok(()) => {
                 let group = matches!(target, Target::Group(_));
+                if let Target::Group(pid) = target
+                    && self.state.is_stop_request(delivery.signal)
+                {
+                    self.leftovers.note_group(pid);
+                }
                 self.reporter.say(Report::Forwarded { delivery, signal, group });
             }
             Err(Errno::ESRCH) => self.reporter.say(Report::ForwardTooLate(signal)),
-            Err(errno) if !self.warned => {
-                self.warned = true;
-                self.reporter.say(Report::ForwardFailed { signal, errno });
+            Err(errno) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    self.reporter.say(Report::ForwardFailed { signal, errno });
+                }
+                return Some(Event::NotForwarded(signal));
             }
-            Err(_) => {}
         }
+        None
     }
 }
 
@@ -429,42 +488,4 @@ fn ignore<T>(_: Result<T, Errno>) {}
 /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it go on is the next signal to be read.
 fn suspend(signal: Signal, whom: Whom) -> Option<Event> {
     (!sys::stop_by(signal, whom)).then_some(Event::NotSuspended)
-}
-
-/// How far foster is with the news of its children, which it takes until there is none.
-enum Reaping {
-    /// There may be more.
-    On {
-        /// How many were taken.
-        taken: u32,
-        /// When the clock was first read for that.
-        since: Option<Duration>,
-    },
-    Done,
-}
-
-/// How long foster reaps without looking up. Several hundred thousand deaths, or ten thousand that are described.
-const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
-/// The clock is read once for so many children.
-const BURST: u32 = 1024;
-
-impl Reaping {
-    const START: Reaping = Reaping::On { taken: 0, since: None };
-
-    /// Counts one more child that is to be asked for; false when foster has to see to a deadline or to signals first. Children
-    /// that die faster than they are reaped could otherwise keep a stop request waiting for ever.
-    ///
-    /// The limit is a time and not a number of deaths: what is due may be a walk over /proc, in which a fork bomb leaves more
-    /// zombies than any such number, and the process table would fill up.
-    fn takes_one_more(&mut self, clock: &mut Clock, deadline: Option<Duration>) -> bool {
-        let Reaping::On { taken, since } = self else { return false };
-        *taken = taken.wrapping_add(1);
-        if !taken.is_multiple_of(BURST) {
-            return true;
-        }
-        clock.forget();
-        let now = clock.now();
-        let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        !is_due && now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
-    }
 }

@@ -65,11 +65,6 @@ impl Signal {
     pub fn is_stop(self) -> bool {
         matches!(self, Signal::STOP | Signal::TSTP | Signal::TTIN | Signal::TTOU)
     }
-
-    /// SIGTERM, SIGINT and SIGQUIT are how a user, a terminal or a platform asks a process to end.
-    pub fn is_stop_request(self) -> bool {
-        matches!(self, Signal::TERM | Signal::INT | Signal::QUIT)
-    }
 }
 
 /// `SIGTERM`, `SIGRTMIN`, `SIGRTMIN+3`, `SIGRTMAX-2`: real-time signals as `kill -l` of bash and Docker say them.
@@ -154,6 +149,11 @@ impl SignalSet {
     /// This set without one signal.
     pub fn without(self, signal: Signal) -> SignalSet {
         SignalSet(self.0 & !SignalSet::bit(signal))
+    }
+
+    /// This set without the signals of another.
+    pub fn except(self, other: SignalSet) -> SignalSet {
+        SignalSet(self.0 & !other.0)
     }
 
     /// Whether the signal is in the set.

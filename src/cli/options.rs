@@ -14,6 +14,8 @@ pub enum Id {
     Rewrite,
     Grace,
     StopDelay,
+    StopSignal,
+    LeftoverSignal,
     Wait,
     WarnOnReap,
     OkExit,
@@ -113,6 +115,30 @@ pub const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         help: "SIGKILL what is still alive this long after a stop request",
+    },
+    Opt {
+        id: Id::StopSignal,
+        short: None,
+        long: "stop-signal",
+        value: Some(("SIGNAL", ACCEPTED)),
+        env: Env::List,
+        set: Some(|config, value| {
+            config.stop_signals.insert(arriving(value)?);
+            Ok(())
+        }),
+        help: "SIGNAL is a stop request (repeat; default TERM, INT)",
+    },
+    Opt {
+        id: Id::LeftoverSignal,
+        short: None,
+        long: "leftover-signal",
+        value: Some(("SIGNAL", ACCEPTED)),
+        env: Env::Value,
+        set: Some(|config, value| {
+            config.leftover_signal = Some(text(value)?.parse().map_err(|_| Bad::Value)?);
+            Ok(())
+        }),
+        help: "ask leftovers to end with SIGNAL (default TERM)",
     },
     Opt {
         id: Id::StopDelay,
@@ -371,6 +397,15 @@ fn duration(value: &[u8]) -> Result<Duration, Bad> {
 
 fn path(value: &[u8]) -> Result<CString, Bad> {
     CString::new(value).ok().filter(|path| !path.is_empty()).ok_or(Bad::Value)
+}
+
+/// A signal that may ask foster to stop.
+fn arriving(value: &[u8]) -> Result<Signal, Bad> {
+    let signal: Signal = text(value)?.parse().map_err(|_| Bad::Value)?;
+    if signal.is_catchable() && signal != Signal::CHLD {
+        return Ok(signal);
+    }
+    Err(Bad::Because(format!("{signal} never arrives as a request")))
 }
 
 /// A signal that can reach foster.

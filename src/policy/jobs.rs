@@ -52,6 +52,8 @@ pub(super) fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut
         return;
     }
     match signal {
+        // The terminal is the shell's that put foster into the background.
+        Signal::TTIN | Signal::TTOU if state.in_background => on_unresumable_stop(state, signal, actions),
         Signal::TTIN | Signal::TTOU if !was_forwarded => actions.push(Action::OfferTerminal { pid, signal }),
         _ => stop_with_command(state, pid, signal, was_forwarded, actions),
     }
@@ -114,7 +116,7 @@ pub(super) fn on_not_suspended(state: &mut State, actions: &mut Vec<Action>) {
         Phase::Ended { suspended, .. } => {
             if let Some(signal) = suspended.take() {
                 actions.push(Action::Say(Report::LeftoversContinued(signal)));
-                actions.push(Action::SignalLeftovers(Signal::CONT));
+                actions.push(Action::ContinueLeftovers);
             }
         }
         Phase::Paused => {}
@@ -151,7 +153,7 @@ pub(super) fn resume(state: &mut State, actions: &mut Vec<Action>) -> bool {
         }
         Phase::Ended { suspended: suspended @ Some(_), .. } => {
             *suspended = None;
-            actions.push(Action::SignalLeftovers(Signal::CONT));
+            actions.push(Action::ContinueLeftovers);
             true
         }
         _ => false,

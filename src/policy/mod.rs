@@ -9,23 +9,29 @@
 //!
 //! | event | the command runs | it is stopped, and foster with it | it has ended | leftovers are asked | leftovers are awaited (`--wait`) | `--pause` |
 //! |---|---|---|---|---|---|---|
-//! | SIGTERM | forward, start the clock | forward, continue command, start the clock | forward to leftovers, continue leftovers, start the clock | forward to leftovers, continue leftovers | forward to leftovers, continue leftovers, start the clock | end |
+//! | SIGTERM | forward, start the clock | forward, continue command, start the clock | ask this generation again, start the clock | ask this generation again | ask this generation again, start the clock | end |
 //! | SIGUSR1 | forward | forward | forward to leftovers | forward to leftovers | forward to leftovers | nothing |
 //! | SIGCONT | forward | hand terminal, continue command | forward to leftovers | forward to leftovers | forward to leftovers | nothing |
 //! | SIGTSTP, sent by the kernel | forward | forward | forward to leftovers, suspend foster | forward to leftovers, suspend foster | forward to leftovers, suspend foster | nothing |
 //! | SIGCHLD | nothing | nothing | nothing | nothing | nothing | nothing |
 //! | a signal that foster caused itself | nothing | nothing | nothing | nothing | nothing | nothing |
+//! | a signal could not be forwarded | nothing | nothing | nothing | nothing | nothing | nothing |
 //! | the command died | take terminal | take terminal | cannot be | cannot be | cannot be | cannot be |
 //! | an orphan died | nothing | nothing | nothing | nothing | nothing | nothing |
-//! | all dead children are reaped, others live | nothing | nothing | ask leftovers, continue leftovers, start the clock | nothing | nothing | nothing |
+//! | all dead children are reaped, others live | nothing | nothing | ask this generation, start the clock | nothing | nothing | nothing |
+//! | a leftover died, and others live | nothing | nothing | ask this generation, start the clock | ask this generation | nothing | nothing |
 //! | all dead children are reaped, none is left | cannot be | cannot be | end | end | end | nothing |
+//! | some may not be signalled | nothing | nothing | name | name | name | nothing |
+//! | nobody who is left may be signalled | nothing | nothing | name, end | name, end | name, end | nothing |
 //! | SIGTSTP stopped the command | take terminal, suspend group | take terminal, suspend group | nothing | nothing | nothing | nothing |
 //! | SIGSTOP stopped the command | take terminal, suspend foster | take terminal, suspend foster | nothing | nothing | nothing | nothing |
 //! | SIGTTIN stopped the command | offer terminal | offer terminal | nothing | nothing | nothing | nothing |
+//! | SIGUSR1 stopped the command, which is traced | nothing | nothing | nothing | nothing | nothing | nothing |
 //! | the terminal was to be had | nothing | nothing | nothing | nothing | nothing | nothing |
 //! | foster could not stop | nothing | hand terminal, continue command | nothing | nothing | nothing | nothing |
 //! | leftovers cannot be found | nothing | nothing | nothing | end | nothing | nothing |
-//! | the grace is over | name, kill command, kill leftovers | name, kill command, kill leftovers | name, kill leftovers | name, kill leftovers | name, kill leftovers | nothing |
+//! | the last call is due | last call | last call | last call | last call | last call | nothing |
+//! | the grace is over | name, kill command, kill everybody | name, kill command, kill everybody | name, kill everybody | name, kill everybody | name, kill everybody | nothing |
 
 mod jobs;
 mod stop;
@@ -68,6 +74,17 @@ pub enum Event {
     NotSuspended,
     /// The leftovers could not be found: foster is not PID 1, and there is no /proc.
     LeftoversLost,
+    /// Leftovers were asked ([`Action::AskLeftovers`], [`Action::RequestOfLeftovers`]).
+    Asked {
+        /// Some have got the signal, now or before, and may still end.
+        any_awaited: bool,
+        /// The kernel does not let foster signal some: another user's.
+        any_refused: bool,
+    },
+    /// The kernel does not let foster signal anybody of those whom SIGKILL was for.
+    KillRefused,
+    /// The kernel did not let foster forward this signal to the command.
+    NotForwarded(Signal),
     /// Every child that had died is reaped.
     Drained {
         /// Others live.
@@ -82,10 +99,19 @@ pub enum Event {
 pub enum Action {
     /// Send on what arrived, rewritten to `signal`. Its payload goes along, and its sender is named in the log.
     Forward { target: Target, signal: Signal, delivery: Delivery },
-    /// The same, to what the command left behind.
+    /// The same, to everything that the command left behind.
     ForwardToLeftovers { signal: Signal, delivery: Delivery },
-    /// Send a signal of foster's own to everything in its care, which includes the command while it lives.
-    SignalLeftovers(Signal),
+    /// The same for a stop request, which is for the generation that is there now, and then [`Event::Asked`].
+    RequestOfLeftovers { signal: Signal, delivery: Delivery },
+    /// Ask the leftovers of this generation that have not been asked, and then [`Event::Asked`].
+    AskLeftovers(Signal),
+    /// Ask everybody in foster's care who has not been asked, but not the command.
+    LastCall { signal: Signal, command: Option<i32> },
+    /// Continue everything that the command left behind.
+    ContinueLeftovers,
+    /// Send SIGKILL to everything in foster's care, which includes the command while it lives. The first time only that; later
+    /// [`Event::KillRefused`] may follow.
+    Kill { again: bool },
     /// Send a signal of foster's own to what is left of the process group of the command, which is dead and not yet reaped.
     SignalGroup { leader: i32, signal: Signal },
     /// Send SIGKILL to the command.
@@ -131,6 +157,9 @@ pub struct State {
     grace: Option<Duration>,
     stop_delay: Duration,
     rewrites: Rewrites,
+    /// The signals that are stop requests when they arrive, without those that foster inherited as ignored.
+    stop_signals: SignalSet,
+    leftover_signal: Signal,
     ok_codes: OkCodes,
     ok_stop: bool,
     at_end: AtEnd,
@@ -138,6 +167,9 @@ pub struct State {
     ends_by_code: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
+    /// foster was started by a shell without job control as a background job: such a shell leaves it in its own process group,
+    /// and has it ignore SIGINT and SIGQUIT (POSIX, "Asynchronous Lists"). The terminal is then the shell's.
+    in_background: bool,
     /// The command is another user's. What it does to itself is then no reason to signal foster's process group.
     is_another_user: bool,
     phase: Phase,
@@ -149,9 +181,15 @@ pub struct State {
     held: Option<Held>,
     /// When those who are still alive are to be named.
     roll_at: Option<Duration>,
+    /// When the last call is due.
+    call_at: Option<Duration>,
     /// When SIGKILL is due. Once set, it only comes nearer.
     kill_at: Option<Duration>,
     killing: Option<Killing>,
+    /// A leftover has died since leftovers were asked, so its children may have come to foster.
+    may_have_heirs: bool,
+    /// That some may not be signalled has been said.
+    told_refused: bool,
     /// What was reaped beside the command.
     reaped: Reaped,
 }
@@ -225,6 +263,8 @@ pub struct Started {
     pub has_terminal: bool,
     /// The command runs as another user than foster.
     pub is_another_user: bool,
+    /// The signals that foster inherited as ignored, among those that matter here: the stop signals, SIGINT and SIGQUIT.
+    pub ignored: SignalSet,
 }
 
 impl State {
@@ -237,6 +277,9 @@ impl State {
             grace: config.grace,
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
+            stop_signals: config.stop_signals().except(started.ignored),
+            leftover_signal: config.leftover_signal.unwrap_or(Signal::TERM),
+            in_background: started.ignored.contains(Signal::INT) && started.ignored.contains(Signal::QUIT),
             ok_codes: config.ok_codes.clone(),
             ok_stop: config.ok_stop,
             at_end: config.ways.at_end,
@@ -250,15 +293,19 @@ impl State {
             asked_with: SignalSet::default(),
             held: None,
             roll_at: None,
+            call_at: None,
             kill_at: None,
             killing: None,
+            may_have_heirs: false,
+            told_refused: false,
             reaped: Reaped::default(),
         }
     }
 
     /// The state of a foster without a command.
     pub fn paused(config: &Config, is_pid1: bool) -> State {
-        let started = Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false };
+        let started =
+            Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false, ignored: SignalSet::default() };
         State { phase: Phase::Paused, ..State::new(config, started) }
     }
 
@@ -277,24 +324,39 @@ impl State {
         self.request_to_command().is_some()
     }
 
-    /// The first request, once it is not held. A second request releases it, so while it is held there was no other.
+    /// The first request, once one has reached the command.
     fn request_to_command(&self) -> Option<StopRequest> {
-        self.stop_request.filter(|_| self.held.is_none())
+        self.stop_request.filter(|_| self.asked_with != SignalSet::default())
+    }
+
+    /// Whether this signal is a stop request when it arrives.
+    pub fn is_stop_request(&self, signal: Signal) -> bool {
+        self.stop_signals.contains(signal)
+    }
+
+    /// When the last call is to be made, if it can be made now: below a command that lives, only if a deadline of foster's own
+    /// is set. Its master may need all the time that the platform gives it.
+    fn call_due(&self) -> Option<Duration> {
+        let is_asking = matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. });
+        self.call_at.filter(|_| self.killing.is_none() && (is_asking || self.kill_at.is_some()))
     }
 
     /// Whether the time matters at which this event is stepped. A clock is not read for each orphan and each signal.
     pub fn needs_time(&self, event: &Event) -> bool {
         match event {
-            Event::Signal(delivery) => delivery.signal.is_stop_request(),
+            Event::Signal(delivery) => self.is_stop_request(delivery.signal),
             Event::Died { pid, .. } => self.is_command(*pid),
             Event::Drained { .. } => matches!(self.phase, Phase::Ended { .. }),
             // Without a deadline, something has interrupted the wait.
             Event::Deadline => self.deadline().is_some(),
+            Event::KillRefused => true,
             Event::Unreaped { .. }
             | Event::ChildStopped { .. }
             | Event::TerminalHanded
             | Event::Offered { .. }
             | Event::NotSuspended
+            | Event::Asked { .. }
+            | Event::NotForwarded(_)
             | Event::LeftoversLost => false,
         }
     }
@@ -305,7 +367,7 @@ impl State {
             Some(killing) => Some(killing.again_at),
             None => self.kill_at,
         };
-        [self.held.map(|held| held.until), self.roll_at, kill].into_iter().flatten().min()
+        [self.held.map(|held| held.until), self.roll_at, self.call_due(), kill].into_iter().flatten().min()
     }
 }
 
@@ -324,10 +386,13 @@ pub fn step(state: &mut State, event: Event, now: Option<Duration>, actions: &mu
         (Event::Offered { pid, signal, taken }, _) => jobs::on_offered(state, pid, signal, taken, actions),
         (Event::NotSuspended, _) => jobs::on_not_suspended(state, actions),
         (Event::LeftoversLost, _) => stop::on_leftovers_lost(state, actions),
+        (Event::Asked { any_awaited, any_refused }, _) => stop::on_asked(state, any_awaited, any_refused, actions),
+        (Event::NotForwarded(signal), _) => stop::on_not_forwarded(state, signal),
+        (Event::KillRefused, Some(now)) => stop::on_kill_refused(state, now, actions),
         (Event::Drained { children_left }, Some(now)) => stop::on_drained(state, children_left, now, actions),
         (Event::Deadline, Some(now)) => stop::on_deadline(state, now, actions),
         // Nothing is awaited.
-        (Event::Drained { .. } | Event::Deadline, None) => {}
+        (Event::Drained { .. } | Event::Deadline | Event::KillRefused, None) => {}
     }
 }
 
@@ -347,7 +412,7 @@ fn on_signal(state: &mut State, delivery: Delivery, now: Option<Duration>, actio
         jobs::stop_if_told(state, delivery.signal, actions);
         return;
     };
-    match now.filter(|_| delivery.signal.is_stop_request()) {
+    match now.filter(|_| state.is_stop_request(delivery.signal)) {
         Some(now) => stop::on_request(state, delivery, signal, now, actions),
         None => forward(state, delivery, signal, actions),
     }

@@ -15,7 +15,15 @@ pub(super) const KILL_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// After this long, SIGKILL has either worked or never will: a process in uninterruptible sleep, or another user's.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
-/// Holds the first stop request for `--stop-delay`, or forwards it. A second one releases the first, and both are forwarded.
+/// Two requests by the same signal within this time are one: some runtimes send each twice, milliseconds apart.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
+/// The last call comes this long before SIGKILL, or a quarter of the grace before it if that is shorter.
+const LAST_CALL: Duration = Duration::from_secs(2);
+/// Without a grace the platform kills, and `docker stop` does so after 10 s. The last call comes this long after the request.
+const CALL_AFTER_REQUEST: Duration = Duration::from_secs(8);
+
+/// Holds the first stop request for `--stop-delay`, or forwards it. A second one releases the first, and both are forwarded,
+/// unless it is the same one.
 pub(super) fn on_request(
     state: &mut State,
     delivery: Delivery,
@@ -24,6 +32,10 @@ pub(super) fn on_request(
     actions: &mut Vec<Action>,
 ) {
     let is_first = state.stop_request.is_none();
+    if !state.stop_delay.is_zero() && is_same_request(state, delivery.signal, now) {
+        actions.push(Action::Say(Report::SameRequest(delivery)));
+        return;
+    }
     note_stop_request(state, delivery, now);
     if is_first && !state.stop_delay.is_zero() && !state.is_asking_leftovers() {
         state.held = Some(Held { delivery, signal, until: now.saturating_add(state.stop_delay) });
@@ -34,19 +46,33 @@ pub(super) fn on_request(
     forward_request(state, delivery, signal, now, actions);
 }
 
+fn is_same_request(state: &State, signal: Signal, now: Duration) -> bool {
+    state.stop_request.is_some_and(|first| first.signal == signal && now.saturating_sub(first.at) < SAME_REQUEST)
+}
+
 /// The first stop request starts the clock of `--grace`.
 fn note_stop_request(state: &mut State, delivery: Delivery, now: Duration) {
     if state.stop_request.is_some() {
         return;
     }
     state.stop_request = Some(StopRequest { signal: delivery.signal, sender: delivery.sender, at: now });
-    if let Some(grace) = state.grace {
-        kill_by(state, now.saturating_add(grace));
+    match state.grace {
+        Some(grace) => kill_by(state, now, grace),
+        None if state.kill_at.is_none() => call_by(state, now.saturating_add(CALL_AFTER_REQUEST)),
+        None => {}
     }
 }
 
-fn kill_by(state: &mut State, when: Duration) {
-    state.kill_at = Some(state.kill_at.map_or(when, |earlier| earlier.min(when)));
+/// Sets the deadline of SIGKILL, and that of the last call with it. Neither ever moves away.
+fn kill_by(state: &mut State, now: Duration, grace: Duration) {
+    let when = now.saturating_add(grace);
+    let when = state.kill_at.map_or(when, |earlier| earlier.min(when));
+    state.kill_at = Some(when);
+    call_by(state, when.saturating_sub(LAST_CALL.min(grace.checked_div(4).unwrap_or_default())));
+}
+
+fn call_by(state: &mut State, when: Duration) {
+    state.call_at = Some(state.call_at.map_or(when, |earlier| earlier.min(when)));
 }
 
 /// Forwards the stop request that was held, if one was.
@@ -68,17 +94,21 @@ fn forward_request(state: &mut State, delivery: Delivery, signal: Signal, now: D
             }
         }
         Phase::Ended { leftovers, .. } => {
-            actions.push(Action::ForwardToLeftovers { signal, delivery });
-            // They may have been stopped since they were asked.
-            actions.push(Action::SignalLeftovers(Signal::CONT));
             if *leftovers == Leftovers::Awaited {
                 *leftovers = Leftovers::Asked;
                 state.roll_at = Some(now.saturating_add(ROLL_AFTER));
             }
+            actions.push(Action::RequestOfLeftovers { signal, delivery });
         }
         // There is nobody to forward to.
         Phase::Paused => {}
     }
+}
+
+/// A request that did not reach the command has not asked it for anything.
+pub(super) fn on_not_forwarded(state: &mut State, signal: Signal) {
+    state.forwarded = state.forwarded.without(signal);
+    state.asked_with = state.asked_with.without(signal);
 }
 
 /// Asks the group of the command that has just died. Later would be too late: once the command is reaped, its group may be
@@ -117,6 +147,8 @@ pub(super) fn on_command_death(
 /// Counts an orphan as what it was.
 pub(super) fn on_orphan_death(state: &mut State, death: Death) {
     let was_asked = state.is_asking_leftovers();
+    // What it left comes to foster.
+    state.may_have_heirs |= was_asked;
     let reaped = &mut state.reaped;
     let count = match death {
         Death::Killed { signal: Signal::KILL, .. } if state.killing.is_some() => &mut reaped.killed,
@@ -133,29 +165,55 @@ pub(super) fn on_drained(state: &mut State, children_left: bool, now: Duration, 
         actions.push(Action::End(summary(state, end)));
         return;
     }
-    if *leftovers != Leftovers::Unseen {
-        return;
+    match leftovers {
+        Leftovers::Unseen if state.wait && state.stop_request.is_none() => {
+            *leftovers = Leftovers::Awaited;
+            actions.push(Action::Say(Report::LeftoversAwaited));
+        }
+        Leftovers::Unseen => {
+            *leftovers = Leftovers::Asked;
+            stop_leftovers(state, now, actions);
+        }
+        // The children of one that has died may be there now: the next generation.
+        Leftovers::Asked if state.may_have_heirs && state.killing.is_none() => {
+            state.may_have_heirs = false;
+            actions.push(Action::AskLeftovers(state.leftover_signal));
+        }
+        Leftovers::Asked | Leftovers::Awaited => {}
     }
-    if state.wait && state.stop_request.is_none() {
-        *leftovers = Leftovers::Awaited;
-        actions.push(Action::Say(Report::LeftoversAwaited));
-        return;
-    }
-    *leftovers = Leftovers::Asked;
+}
+
+fn stop_leftovers(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     if state.killing.is_some() {
         return;
     }
     if state.stop_request.is_none() {
-        kill_by(state, now.saturating_add(state.grace.unwrap_or(Config::LEFTOVER_GRACE)));
+        kill_by(state, now, state.grace.unwrap_or(Config::LEFTOVER_GRACE));
     }
     if state.kill_at.is_some_and(|when| when <= now) {
         kill(state, now, actions);
         return;
     }
     state.roll_at = Some(now.saturating_add(ROLL_AFTER));
-    actions.push(Action::Say(Report::LeftoversAsked));
-    actions.push(Action::SignalLeftovers(Signal::TERM));
-    actions.push(Action::SignalLeftovers(Signal::CONT));
+    actions.push(Action::AskLeftovers(state.leftover_signal));
+}
+
+/// Nobody waits for whom the kernel does not let foster signal: it could only be in vain. As PID 1, foster's end is theirs.
+pub(super) fn on_asked(state: &mut State, any_awaited: bool, any_refused: bool, actions: &mut Vec<Action>) {
+    let Phase::Ended { end, .. } = state.phase else { return };
+    if any_refused && !state.told_refused {
+        state.told_refused = true;
+        actions.push(Action::NameLeftovers(Roll::Refused));
+    }
+    if any_refused && !any_awaited {
+        actions.push(Action::End(summary(state, end)));
+    }
+}
+
+pub(super) fn on_kill_refused(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    if state.killing.is_some() {
+        give_up(state, Roll::Refused, now, actions);
+    }
 }
 
 pub(super) fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
@@ -165,20 +223,33 @@ pub(super) fn on_deadline(state: &mut State, now: Duration, actions: &mut Vec<Ac
     if let Some(killing) = &mut state.killing {
         if killing.again_at <= now {
             if now.saturating_sub(killing.since) >= GIVE_UP_AFTER {
-                give_up(state, now, actions);
+                give_up(state, Roll::GivenUp, now, actions);
                 return;
             }
             killing.again_at = now.saturating_add(KILL_AGAIN_AFTER);
-            actions.push(Action::SignalLeftovers(Signal::KILL));
+            actions.push(Action::Kill { again: true });
         }
     } else if state.kill_at.is_some_and(|when| when <= now) {
         kill(state, now, actions);
+    } else if state.call_due().is_some_and(|when| when <= now) {
+        call(state, now, actions);
     }
     if state.roll_at.is_some_and(|when| when <= now) {
         state.roll_at = None;
         let left = state.kill_at.map(|when| when.saturating_sub(now));
         actions.push(Action::NameLeftovers(Roll::Awaited(left)));
     }
+}
+
+/// The last call: whoever was never asked hears it now, while there is still some time to obey.
+fn call(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
+    state.call_at = None;
+    release(state, now, actions);
+    let command = match state.phase {
+        Phase::Running { pid, .. } => Some(pid),
+        Phase::Ended { .. } | Phase::Paused => None,
+    };
+    actions.push(Action::LastCall { signal: state.leftover_signal, command });
 }
 
 /// The time is up, for the command and for all that it left.
@@ -190,7 +261,7 @@ fn kill(state: &mut State, now: Duration, actions: &mut Vec<Action>) {
     if let Phase::Running { pid, .. } = state.phase {
         actions.push(Action::KillCommand(pid));
     }
-    actions.push(Action::SignalLeftovers(Signal::KILL));
+    actions.push(Action::Kill { again: false });
 }
 
 /// Nobody can ask or kill what cannot be found, so there is nothing to wait for.
@@ -202,7 +273,7 @@ pub(super) fn on_leftovers_lost(state: &State, actions: &mut Vec<Action>) {
 }
 
 /// As PID 1, foster's end is theirs too: the kernel sees to it.
-fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
+fn give_up(state: &State, why: Roll, now: Duration, actions: &mut Vec<Action>) {
     let end = match state.phase {
         // A pause kills nobody.
         Phase::Paused => return,
@@ -212,7 +283,7 @@ fn give_up(state: &State, now: Duration, actions: &mut Vec<Action>) {
             CommandEnd { pid, death: None, ran, cause: cause_of(state, None, now), oom_kills: 0 }
         }
     };
-    actions.push(Action::NameLeftovers(Roll::GivenUp));
+    actions.push(Action::NameLeftovers(why));
     actions.push(Action::End(summary(state, end)));
 }
 

@@ -19,7 +19,9 @@ pub fn event(report: &Report) -> &'static str {
         Report::Dropped(_) => "dropped",
         Report::Held { .. } => "held",
         Report::CommandStopped { .. } => "command_stopped",
-        Report::LeftoversAsked => "leftovers_asked",
+        Report::LeftoversAsked { .. } => "leftovers_asked",
+        Report::LastCall { .. } => "last_call",
+        Report::SameRequest(_) => "same_request",
         Report::LeftoversAwaited => "leftovers_awaited",
         Report::LeftoversContinued(_) => "leftovers_continued",
         Report::ForwardedToLeftovers { .. } => "forwarded_to_leftovers",
@@ -41,7 +43,9 @@ pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
     }
     match report {
         Report::Started { pid } => object.plain("pid", pid),
-        Report::Received(delivery) | Report::Dropped(delivery) => delivery_members(object, *delivery),
+        Report::Received(delivery) | Report::Dropped(delivery) | Report::SameRequest(delivery) => {
+            delivery_members(object, *delivery)
+        }
         Report::Forwarded { delivery, signal, group } => {
             delivery_members(object, *delivery);
             object.text("forwarded_as", signal);
@@ -65,7 +69,11 @@ pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
             object.plain("continued", continued);
         }
         Report::LeftoversContinued(signal) => object.text("signal", signal),
-        Report::LeftoversAsked | Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
+        Report::LeftoversAsked { signal, count, .. } | Report::LastCall { signal, count } => {
+            object.text("signal", signal);
+            object.plain("process_count", count);
+        }
+        Report::LeftoversAwaited | Report::Paused | Report::OrphansElsewhere => {}
         Report::PauseEnded { delivery, orphans } => {
             delivery_members(object, *delivery);
             object.plain("orphans_reaped", orphans);

@@ -83,6 +83,7 @@ impl<'a> Reporter<'a> {
             Roll::Awaited(_) => "waiting",
             Roll::Killed => "grace_over",
             Roll::GivenUp => "given_up",
+            Roll::Refused => "refused_signal",
         };
         output::say(Level::Warn, event, format_args!("{}", words::roll(roll, alive)), &|object| {
             if let Roll::Awaited(Some(left)) = roll {
@@ -176,7 +177,9 @@ fn level(report: &Report, warn_on_reap: bool) -> Level {
         | Report::ForwardedToLeftovers { .. }
         | Report::Dropped(_)
         | Report::Held { .. }
-        | Report::LeftoversAsked
+        | Report::LeftoversAsked { .. }
+        | Report::LastCall { .. }
+        | Report::SameRequest(_)
         | Report::LeftoversAwaited
         | Report::Paused
         | Report::PauseEnded { .. }

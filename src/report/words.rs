@@ -34,6 +34,7 @@ fn write(f: &mut fmt::Formatter<'_>, report: &Report, command: &[u8]) -> fmt::Re
             write!(f, "{signal} could not be forwarded to command {command}: {}", errno.desc())
         }
         Report::Dropped(delivery) => write!(f, "{} dropped, as --rewrite says", Came(*delivery)),
+        Report::SameRequest(delivery) => write!(f, "{} within a second: the same request", Came(*delivery)),
         Report::Held { delivery, delay } => {
             write!(f, "{} held for {}, as --stop-delay says", Came(*delivery), Span(*delay))
         }
@@ -65,8 +66,15 @@ fn write(f: &mut fmt::Formatter<'_>, report: &Report, command: &[u8]) -> fmt::Re
 /// The second half: leftovers, the pause, and what could not be had.
 fn write_other(f: &mut fmt::Formatter<'_>, report: &Report, command: &OneLine<'_>) -> fmt::Result {
     match report {
-        Report::LeftoversAsked => {
-            write!(f, "command {command} has ended and left processes behind; SIGTERM sent to all of them")
+        Report::LeftoversAsked { signal, all_at_once: true, .. } => {
+            write!(f, "{signal} sent to all that command {command} left behind at once: ")?;
+            f.write_str("/proc does not show who is whose child")
+        }
+        Report::LeftoversAsked { signal, count, .. } => {
+            write!(f, "{signal} sent to what command {command} left behind (processes: {count})")
+        }
+        Report::LastCall { signal, count } => {
+            write!(f, "last call: {signal} sent to {count} more, whom nobody had asked to end")
         }
         Report::LeftoversAwaited => {
             write!(f, "command {command} has ended and left processes behind; waiting for them, as --wait says")
@@ -227,9 +235,11 @@ pub fn roll(roll: Roll, alive: &[Stat]) -> impl fmt::Display {
             Roll::Awaited(None) => f.write_str("waiting, without a limit of foster's own, for ")?,
             Roll::Killed => f.write_str("the grace is over, SIGKILL to ")?,
             Roll::GivenUp => f.write_str("SIGKILL did not end ")?,
+            Roll::Refused => f.write_str("foster is not permitted to signal ")?,
         }
         match alive.len() {
-            0 => f.write_str("processes that /proc does not show"),
+            // They may come and go faster than they are looked at, or /proc may not be this PID namespace's.
+            0 => f.write_str("processes that could not be named"),
             1 => write!(f, "1 process: {names}"),
             count => write!(f, "{count} processes: {names}"),
         }

@@ -116,6 +116,19 @@ pub fn has_rights_of_its_file() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
+/// Whether this process has CAP_KILL, the right to signal everybody in its user namespace.
+pub fn may_signal_everybody() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_KILL: u32 = 5;
+    let header = [VERSION_3, 0];
+    // Two parts of effective, permitted and inheritable.
+    let mut sets = [[0_u32; 3]; 2];
+    // SAFETY: both are as large as the kernel's structures of this version and live through the call. nix has no capget(2).
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets) };
+    let [[effective, ..], _] = sets;
+    got == 0 && effective & (1 << CAP_KILL) != 0
+}
+
 /// Becomes another user for good. Only for the child between fork and exec: these are raw system calls, because the C
 /// library's setuid(3), which nix calls, first sees to the threads of a process whose memory is not the child's own.
 ///

@@ -75,18 +75,27 @@ pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Dispo
     Ok(if old_handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
 }
 
-/// Waits until a signal is pending and takes it. `None` after `timeout`, or when the wait was interrupted by something that
+/// What the kernel does with this signal now.
+pub fn disposition(signal: Signal) -> Disposition {
+    let mut old = [0_usize; 4];
+    let no_new = ptr::null::<[usize; 4]>();
+    // SAFETY: as above; without a new one nothing is set.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), no_new, &raw mut old, MASK_BYTES) };
+    let [handler, ..] = old;
+    if handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default }
+}
+
+/// Waits until one of these signals is pending and takes it. `None` after `timeout`, or when the wait was interrupted by something that
 /// is no signal to us (a stop and continue). Without a timeout it may sleep for ever.
 ///
 /// One system call takes the signal together with its siginfo, in the kernel's order, and never drops a queued one.
-pub fn wait_for_signal(timeout: Option<Duration>) -> Option<Delivery> {
+pub fn wait_for_signal(mask: SignalSet, timeout: Option<Duration>) -> Option<Delivery> {
     let mut info = MaybeUninit::<SigInfo>::uninit();
     let timeout = timeout.map(|left| libc::timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     });
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let mask = SignalSet::ALL;
     // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
     let number =
         unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const mask.0, info.as_mut_ptr(), timeout, MASK_BYTES) };
@@ -129,7 +138,7 @@ pub fn can_wait_for_signals() -> Result<(), Errno> {
 /// # Errors
 /// A sandbox refuses rt_sigtimedwait(2), by which foster itself waits for everything.
 pub fn discard_pending_signals() -> Result<(), Errno> {
-    while wait_for_signal(Some(Duration::ZERO)).is_some() {}
+    while wait_for_signal(SignalSet::ALL, Some(Duration::ZERO)).is_some() {}
     super::failed_only_with(Errno::EAGAIN)
 }
 

@@ -26,7 +26,7 @@ fn every_policy() -> Vec<Policy> {
 }
 
 /// What can happen. The second of the two is a deadline before its time: the wait was interrupted.
-const HAPPENINGS: usize = 16;
+const HAPPENINGS: usize = 23;
 
 fn happening(which: usize) -> Event {
     match which {
@@ -45,6 +45,14 @@ fn happening(which: usize) -> Event {
         12 => Event::NotSuspended,
         13 => Event::LeftoversLost,
         14 => stopped(Signal::TTIN),
+        // A traced child is stopped by any signal; a thread dump is no stop request.
+        15 => stopped(Signal::new(10).expect("USR1")),
+        16 => Event::Signal(delivery(3, OTHER)),
+        17 => Event::Asked { any_awaited: true, any_refused: true },
+        18 => Event::Asked { any_awaited: false, any_refused: true },
+        19 => Event::KillRefused,
+        20 => Event::NotForwarded(Signal::TERM),
+        21 => Event::TerminalHanded,
         _ => Event::Deadline,
     }
 }
@@ -78,6 +86,9 @@ impl World {
             self.is_the_same_at_any_time(event);
         }
         step(&mut self.state, event, Some(self.now), &mut actions);
+        if let Some(Action::AskLeftovers(_) | Action::RequestOfLeftovers { .. }) = actions.last() {
+            step(&mut self.state, HEARD, None, &mut actions);
+        }
         if let Some(Action::OfferTerminal { pid, signal }) = actions.last().copied() {
             // Sometimes it is to be had.
             let taken = self.now.as_millis().is_multiple_of(2);
@@ -91,23 +102,32 @@ impl World {
             let names = |action: &Action| names_the_command(*action);
             assert!(!actions.iter().skip(of_the_dead).any(names), "{event:?} {actions:?}");
         }
-        for (index, action) in actions.iter().enumerate() {
-            if let Action::ForwardToLeftovers { delivery, .. } = action
-                && delivery.signal.is_stop_request()
-            {
-                let next = actions.get(index + 1);
-                assert_eq!(next, Some(&Action::SignalLeftovers(Signal::CONT)), "who stands still hears nothing");
+        for action in &actions {
+            if let Action::ForwardToLeftovers { delivery, .. } = action {
+                assert!(!before.is_stop_request(delivery.signal), "a stop request goes by generation: {actions:?}");
+            }
+            if let Action::LastCall { command, .. } = action {
+                assert!(command.is_none() || before.kill_at.is_some(), "{event:?}: whose master has all its time");
+                assert!(
+                    self.state.killing.is_none() && self.state.call_at.is_none(),
+                    "{event:?}: once, and before SIGKILL"
+                );
             }
         }
         let suspends_self = actions.iter().any(|action| matches!(action, Action::SuspendSelf(_)));
         let suspends_group = actions.iter().any(|action| matches!(action, Action::SuspendGroup(_)));
         assert!(!suspends_self || !before.is_pid1 || before.stops_when_told, "{event:?} {actions:?}");
         assert!(!suspends_group || !(before.is_pid1 || before.stops_when_told), "{event:?} {actions:?}");
-        let leaves = actions.contains(&Action::NameLeftovers(Roll::GivenUp)) || event == Event::LeftoversLost;
+        let refused = matches!(event, Event::KillRefused | Event::Asked { any_awaited: false, any_refused: true });
+        let given_up = actions.contains(&Action::NameLeftovers(Roll::GivenUp));
+        let leaves = given_up || refused || event == Event::LeftoversLost;
         let may_end = event == NONE_LEFT || leaves || before.at_end != AtEnd::StopLeftovers;
         assert!(ends == 0 || may_end, "leftovers at the end: {event:?} {actions:?}");
         if let (Some(was), is) = (before.kill_at, self.state.kill_at) {
             assert!(is.is_some_and(|is| is <= was), "{event:?}: {was:?} became {is:?}");
+        }
+        if let (Some(call), Some(kill)) = (self.state.call_at, self.state.kill_at) {
+            assert!(call <= kill, "{event:?}: the last call comes before SIGKILL");
         }
         if let (Some(was), is) = (before.killing, self.state.killing) {
             assert!(is.is_some_and(|is| is.since == was.since && is.again_at >= was.again_at), "{event:?}");
@@ -155,7 +175,7 @@ impl World {
             } else if self.command_dead {
                 let leftovers = self.happens(LEFT);
                 // They may have been asked before.
-                asked |= leftovers.iter().any(|action| matches!(action, Action::SignalLeftovers(_)));
+                asked |= leftovers.iter().any(|action| matches!(action, Action::AskLeftovers(_)));
                 if !self.ended && asked {
                     self.happens(NONE_LEFT);
                 }
@@ -203,7 +223,8 @@ fn explore(world: &World, depth: u32) {
     }
     for which in 0..=HAPPENINGS {
         let mut next = world.clone();
-        if next.may_happen(which) && !next.ended {
+        // What changes nothing leads to what is explored anyway.
+        if next.may_happen(which) && !next.ended && next.state != world.state {
             explore(&next, depth - 1);
         }
     }

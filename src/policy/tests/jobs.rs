@@ -62,7 +62,7 @@ fn a_ctrl_z_for_leftovers_stops_foster_too_and_what_continues_it_continues_them(
             }
             assert_eq!(stopped, [forward, Action::SuspendSelf(delivery.signal)]);
             let cont = Event::Signal(self::delivery(18, OTHER));
-            assert_eq!(steps(&mut state, &[cont]), [Action::SignalLeftovers(Signal::CONT)]);
+            assert_eq!(steps(&mut state, &[cont]), [Action::ContinueLeftovers]);
             let again = steps(&mut state, &[cont, Event::NotSuspended]);
             assert!(matches!(again[..], [Action::Say(Report::Dropped(_))]), "{again:?}");
         }
@@ -87,7 +87,7 @@ fn where_foster_cannot_stop_a_ctrl_z_for_leftovers_is_undone() {
         let delivery = delivery(20, Sender::Kernel);
         let forward = Action::ForwardToLeftovers { signal: Signal::TSTP, delivery };
         let suspend = Action::SuspendSelf(Signal::TSTP);
-        let undone = [Action::Say(Report::LeftoversContinued(Signal::TSTP)), Action::SignalLeftovers(Signal::CONT)];
+        let undone = [Action::Say(Report::LeftoversContinued(Signal::TSTP)), Action::ContinueLeftovers];
         let stopped = steps(&mut state, &[Event::Signal(delivery)]);
         if is_pid1 {
             assert_eq!(stopped, [&[forward][..], &undone].concat());
@@ -260,5 +260,52 @@ fn a_stopped_command_is_continued_for_a_stop_request_unless_it_was_already() {
         let asked = steps(&mut state, &[term()]);
         let continued = asked.iter().filter(|action| **action == Action::Continue(COMMAND)).count();
         assert_eq!(continued, count, "after signal {between}: {asked:?}");
+    }
+}
+
+#[test]
+fn a_traced_command_is_not_stopped_by_what_stops_nobody() {
+    for number in (1..=64).filter(|number| ![19, 20, 21, 22].contains(number)) {
+        for has_terminal in [true, false] {
+            let mut state = state(&Config::default(), false, has_terminal);
+            assert_eq!(steps(&mut state, &[stopped(Signal::new(number).expect("a signal"))]), [], "signal {number}");
+        }
+    }
+}
+
+#[test]
+fn a_background_job_of_a_shell_without_job_control_takes_no_terminal() {
+    let mut ignored = SignalSet::default();
+    ignored.insert(Signal::INT);
+    ignored.insert(Signal::QUIT);
+    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: false, is_another_user: false, ignored };
+    let mut state = State::new(&Config::default(), started);
+    let waits = Action::Say(Report::CommandStopped { signal: Signal::TTIN, continued: false });
+    assert_eq!(steps(&mut state, &[stopped(Signal::TTIN)]), [waits]);
+}
+
+#[test]
+fn another_users_command_is_no_reason_to_signal_fosters_group() {
+    let ignored = SignalSet::default();
+    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: true, is_another_user: true, ignored };
+    let mut state = State::new(&Config::default(), started);
+    let stop = steps(&mut state, &[stopped(Signal::TSTP)]);
+    assert_eq!(stop, [Action::TakeTerminal(COMMAND), Action::SuspendSelf(Signal::TSTP)]);
+    steps(&mut state, &[Event::Signal(delivery(18, OTHER)), died(COMMAND, killed(Signal::INT))]);
+    let [Action::End(summary)] = steps(&mut state, &[NONE_LEFT])[..] else { panic!("it ends") };
+    assert_eq!(summary.group_signal, None);
+}
+
+#[test]
+fn only_a_terminal_that_was_handed_over_counts_as_one() {
+    for (handed, expected) in [(false, None), (true, Some(Signal::INT))] {
+        let mut state = state(&Config::default(), false, false);
+        steps(&mut state, &[stopped(Signal::TSTP), Event::Signal(delivery(18, OTHER))]);
+        if handed {
+            steps(&mut state, &[Event::TerminalHanded]);
+        }
+        steps(&mut state, &[died(COMMAND, killed(Signal::INT))]);
+        let [Action::End(summary)] = steps(&mut state, &[NONE_LEFT])[..] else { panic!("it ends") };
+        assert_eq!(summary.group_signal, expected);
     }
 }

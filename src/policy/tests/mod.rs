@@ -15,7 +15,10 @@ pub(super) const COMMAND: i32 = 7;
 pub(super) const OTHER: Sender = Sender::Process { pid: 42, uid: 0, name: None };
 
 pub(super) fn state(config: &Config, is_pid1: bool, has_terminal: bool) -> State {
-    State::new(config, Started { pid: COMMAND, is_pid1, has_terminal, is_another_user: false })
+    State::new(
+        config,
+        Started { pid: COMMAND, is_pid1, has_terminal, is_another_user: false, ignored: SignalSet::default() },
+    )
 }
 
 pub(super) fn delivery(signal: i32, sender: Sender) -> Delivery {
@@ -79,9 +82,10 @@ pub(super) fn at_time(state: &mut State, now: u64, event: Event) -> Vec<Action> 
     actions
 }
 
-pub(super) const ASKED: [Action; 3] =
-    [Action::Say(Report::LeftoversAsked), Action::SignalLeftovers(Signal::TERM), Action::SignalLeftovers(Signal::CONT)];
-pub(super) const KILLED: [Action; 2] = [Action::NameLeftovers(Roll::Killed), Action::SignalLeftovers(Signal::KILL)];
+pub(super) const ASKED: [Action; 1] = [Action::AskLeftovers(Signal::TERM)];
+pub(super) const KILLED: [Action; 2] = [Action::NameLeftovers(Roll::Killed), Action::Kill { again: false }];
+pub(super) const KILL_AGAIN: Action = Action::Kill { again: true };
+pub(super) const HEARD: Event = Event::Asked { any_awaited: true, any_refused: false };
 pub(super) const LEFT: Event = Event::Drained { children_left: true };
 pub(super) const NONE_LEFT: Event = Event::Drained { children_left: false };
 

@@ -72,7 +72,7 @@ fn after_the_commands_death_its_pid_is_never_named_again() {
         ];
         let mut actions = steps(&mut state, &events);
         step(&mut state, Event::Deadline, Some(at(100)), &mut actions);
-        assert!(actions.contains(&Action::SignalLeftovers(Signal::KILL)), "{actions:?}");
+        assert!(actions.contains(&Action::Kill { again: false }), "{actions:?}");
         for action in actions {
             assert!(!names_the_command(action), "{action:?}");
         }
@@ -115,17 +115,18 @@ fn an_end_that_was_asked_for_is_told_from_an_incident() {
 fn a_request_that_is_held_is_not_why_the_command_ended() {
     let config = Config { stop_delay: at(5), ..Config::default() };
     let asked = Cause::StopRequest { signal: Signal::TERM, sender: OTHER, took: Duration::ZERO };
+    let int = Event::Signal(delivery(2, OTHER));
     for (events, death, expected) in [
         (vec![term()], Death::Exited(3), Cause::Unasked),
         (vec![term()], killed(Signal::TERM), Cause::Incident),
-        (vec![term(), term()], Death::Exited(3), asked),
-        (vec![term(), term()], killed(Signal::TERM), asked),
+        (vec![term(), int], Death::Exited(3), asked),
+        (vec![term(), int], killed(Signal::TERM), asked),
     ] {
         let mut state = state(&config, true, false);
         steps(&mut state, &events);
         assert_eq!(state.has_asked_command_to_stop(), expected == asked);
         assert_eq!(cause(&steps(&mut state, &[died(COMMAND, death)])), expected, "{events:?} {death:?}");
-        let [.., Action::SignalLeftovers(_)] = steps(&mut state, &[LEFT])[..] else { panic!("leftovers are asked") };
+        let [Action::AskLeftovers(_)] = steps(&mut state, &[LEFT])[..] else { panic!("leftovers are asked") };
         let no_limit = Action::NameLeftovers(Roll::Awaited(None));
         assert_eq!(at_time(&mut state, 4, Event::Deadline), [no_limit], "a stop request came");
     }
@@ -141,6 +142,8 @@ fn leftovers_are_asked_once_and_killed_ten_seconds_after_an_end_that_nobody_aske
     assert_eq!(state.deadline(), Some(at(4)));
     let roll = Action::NameLeftovers(Roll::Awaited(Some(at(9))));
     assert_eq!(at_time(&mut state, 4, Event::Deadline), [roll]);
+    assert_eq!(state.deadline(), Some(at(11)));
+    assert_eq!(at_time(&mut state, 11, Event::Deadline), [last_call(None)]);
     assert_eq!(state.deadline(), Some(at(13)));
     assert_eq!(at_time(&mut state, 13, Event::Deadline), KILLED);
     assert_eq!(only_end(at_time(&mut state, 13, NONE_LEFT)), Some(Outcome::Code(4)));
@@ -154,8 +157,14 @@ fn after_a_stop_request_there_is_no_limit_unless_a_grace_is_set() {
     at_time(&mut state, 3, died(COMMAND, killed(Signal::TERM)));
     assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
     assert_eq!(at_time(&mut state, 4, Event::Deadline), [Action::NameLeftovers(Roll::Awaited(None))]);
+    assert_eq!(state.deadline(), Some(at(10)), "docker stop kills at 12");
+    assert_eq!(at_time(&mut state, 10, Event::Deadline), [last_call(None)]);
     assert_eq!(state.deadline(), None);
     assert_eq!(only_end(at_time(&mut state, 999, NONE_LEFT)), Some(Outcome::Code(143)));
+}
+
+fn last_call(command: Option<i32>) -> Action {
+    Action::LastCall { signal: Signal::TERM, command }
 }
 
 #[test]
@@ -163,9 +172,11 @@ fn one_grace_covers_the_command_and_its_leftovers() {
     let config = Config { grace: Some(at(25)), ..Config::default() };
     let mut state = state(&config, true, false);
     at_time(&mut state, 10, term());
-    assert_eq!(state.deadline(), Some(at(35)));
+    assert_eq!(state.deadline(), Some(at(33)));
     at_time(&mut state, 30, term());
-    assert_eq!(state.deadline(), Some(at(35)), "a second request gives no more time");
+    assert_eq!(state.deadline(), Some(at(33)), "a second request gives no more time");
+    assert_eq!(at_time(&mut state, 33, Event::Deadline), [last_call(Some(COMMAND))]);
+    assert_eq!(state.deadline(), Some(at(35)));
     at_time(&mut state, 33, died(COMMAND, Death::Exited(0)));
     assert_eq!(at_time(&mut state, 33, LEFT), ASKED);
     at_time(&mut state, 34, Event::Deadline);
@@ -216,7 +227,7 @@ fn sigkill_is_repeated_and_given_up_in_the_end() {
     assert_eq!(again, at(3).saturating_add(KILL_AGAIN_AFTER));
     let mut actions = Vec::new();
     step(&mut state, Event::Deadline, Some(again), &mut actions);
-    assert_eq!(actions, [Action::SignalLeftovers(Signal::KILL)]);
+    assert_eq!(actions, [KILL_AGAIN]);
     let actions = at_time(&mut state, 13, Event::Deadline);
     let given_up = |action| matches!(action, Action::End(Summary { outcome: Outcome::Code(4), grace_over: true, .. }));
     assert!(matches!(actions[..], [Action::NameLeftovers(Roll::GivenUp), end] if given_up(end)), "{actions:?}");
@@ -276,11 +287,11 @@ fn a_stop_request_that_comes_for_the_leftovers_goes_to_them() {
     at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
     at_time(&mut state, 3, LEFT);
     assert_eq!(state.deadline(), Some(at(4)));
-    let forward = Action::ForwardToLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
-    // One that was stopped since takes no other signal.
-    assert_eq!(at_time(&mut state, 4, term()), [forward, Action::SignalLeftovers(Signal::CONT)]);
+    let request = Action::RequestOfLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
+    assert_eq!(at_time(&mut state, 4, term()), [request]);
     at_time(&mut state, 4, Event::Deadline);
-    assert_eq!(state.deadline(), Some(at(5)), "the deadline that was set does not move away");
+    at_time(&mut state, 5, Event::Deadline);
+    assert_eq!(state.kill_at, Some(at(5)), "the deadline that was set does not move away");
 }
 
 #[test]
@@ -323,7 +334,7 @@ fn the_grace_counts_from_the_request_and_not_from_its_forwarding() {
     let mut state = state(&config, true, false);
     at_time(&mut state, 10, term());
     at_time(&mut state, 15, Event::Deadline);
-    assert_eq!(state.deadline(), Some(at(30)));
+    assert_eq!(state.kill_at, Some(at(30)));
 }
 
 #[test]
@@ -340,7 +351,8 @@ fn with_wait_the_leftovers_are_left_alone_until_a_stop_request() {
     };
     assert_eq!(at_time(&mut state, 60, Event::Signal(delivery(1, OTHER))), [forward(1)]);
     assert_eq!(state.deadline(), None, "SIGHUP is no stop request");
-    assert_eq!(at_time(&mut state, 70, term()), [forward(15), Action::SignalLeftovers(Signal::CONT)]);
+    let request = Action::RequestOfLeftovers { signal: Signal::TERM, delivery: delivery(15, OTHER) };
+    assert_eq!(at_time(&mut state, 70, term()), [request]);
     assert_eq!(state.deadline(), Some(at(71)));
     at_time(&mut state, 71, Event::Deadline);
     assert_eq!(at_time(&mut state, 75, Event::Deadline), KILLED);
@@ -415,7 +427,7 @@ fn a_persona_may_leave_its_leftovers() {
     at_time(&mut state, 3, died(COMMAND, killed(Signal::TERM)));
     let end = at_time(&mut state, 3, LEFT);
     assert!(matches!(end.last(), Some(Action::End(Summary { outcome: Outcome::Code(143), .. }))), "{end:?}");
-    assert!(!end.iter().any(|action| matches!(action, Action::SignalLeftovers(_))), "{end:?}");
+    assert!(!end.iter().any(|action| matches!(action, Action::AskLeftovers(_))), "{end:?}");
 }
 
 #[test]
@@ -469,5 +481,133 @@ fn a_stop_request_is_not_held_from_leftovers_that_are_asked_already() {
     let mut state = state(&config, true, false);
     steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]);
     let asked = steps(&mut state, &[term()]);
-    assert!(matches!(asked[..], [Action::ForwardToLeftovers { signal: Signal::TERM, .. }, _]), "{asked:?}");
+    assert!(matches!(asked[..], [Action::RequestOfLeftovers { signal: Signal::TERM, .. }]), "{asked:?}");
+}
+
+#[test]
+fn what_a_stop_request_is_the_configuration_says() {
+    let mut config = Config { grace: Some(at(5)), ..Config::default() };
+    let asks = |config: &Config, number| {
+        let mut state = state(config, true, false);
+        at_time(&mut state, 3, Event::Signal(delivery(number, OTHER)));
+        state.deadline().is_some()
+    };
+    assert_eq!([15, 2, 3, 28, 10].map(|number| asks(&config, number)), [true, true, false, false, false]);
+    config.stop_signals.insert(Signal::QUIT);
+    config.stop_signals.insert(Signal::new(37).expect("RTMIN+3"));
+    assert_eq!(
+        [15, 2, 3, 37].map(|number| asks(&config, number)),
+        [false, false, true, true],
+        "they replace the default"
+    );
+    // What counts is what arrives.
+    config.rewrites.add("QUIT:TERM").expect("valid");
+    assert!(asks(&config, 3));
+}
+
+#[test]
+fn a_thread_dump_delays_no_later_request_and_is_no_reason_for_the_end() {
+    let config = Config { grace: Some(at(28)), stop_delay: at(5), ok_stop: true, ..Config::default() };
+    let quit = Event::Signal(delivery(3, OTHER));
+    let mut state = state(&config, true, false);
+    assert!(matches!(at_time(&mut state, 3, quit)[..], [Action::Forward { signal: Signal::QUIT, .. }]));
+    assert_eq!(state.deadline(), None);
+    assert!(matches!(at_time(&mut state, 4, term())[..], [Action::Say(Report::Held { .. })]));
+    let ended = at_time(&mut state, 5, died(COMMAND, Death::Exited(131)));
+    assert_eq!(cause(&ended), Cause::Unasked);
+    assert_eq!(only_end(at_time(&mut state, 5, NONE_LEFT)), Some(Outcome::Code(131)));
+}
+
+#[test]
+fn what_was_inherited_as_ignored_is_forwarded_and_asks_for_nothing() {
+    let config = Config { grace: Some(at(1)), ..Config::default() };
+    let mut ignored = SignalSet::default();
+    ignored.insert(Signal::INT);
+    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: false, is_another_user: false, ignored };
+    let mut state = State::new(&config, started);
+    let int = Event::Signal(delivery(2, OTHER));
+    assert!(matches!(at_time(&mut state, 3, int)[..], [Action::Forward { signal: Signal::INT, .. }]));
+    assert_eq!(state.deadline(), None);
+    at_time(&mut state, 4, term());
+    assert!(state.deadline().is_some());
+}
+
+#[test]
+fn the_same_request_within_a_second_is_one_if_it_is_held() {
+    let config = Config { stop_delay: at(5), ..Config::default() };
+    let mut held = state(&config, true, false);
+    let (sent, same) = (delivery(15, OTHER), Action::Say(Report::SameRequest(delivery(15, OTHER))));
+    at_time(&mut held, 3, term());
+    let mut actions = Vec::new();
+    step(&mut held, term(), Some(Duration::from_millis(3_999)), &mut actions);
+    assert_eq!(actions, [same]);
+    let forward = Action::Forward { target: Target::Command(COMMAND), signal: Signal::TERM, delivery: sent };
+    assert_eq!(at_time(&mut held, 4, term()), [forward, forward], "a second later it is another one");
+    let mut short = state(&Config { stop_delay: Duration::from_millis(100), ..Config::default() }, true, false);
+    at_time(&mut short, 3, term());
+    step(&mut short, Event::Deadline, Some(Duration::from_millis(3_100)), &mut Vec::new());
+    let mut actions = Vec::new();
+    step(&mut short, term(), Some(Duration::from_millis(3_500)), &mut actions);
+    assert_eq!(actions, [same], "forwarded once, also when the delay is over");
+    let mut plain = state(&Config::default(), true, false);
+    assert_eq!(steps(&mut plain, &[term(), term()]), [forward, forward], "without a delay nothing is held back");
+}
+
+#[test]
+fn the_next_generation_is_asked_when_one_of_the_last_has_died() {
+    let config = Config { leftover_signal: Some(Signal::QUIT), ..Config::default() };
+    let mut state = state(&config, true, false);
+    let ask = Action::AskLeftovers(Signal::QUIT);
+    assert_eq!(steps(&mut state, &[died(COMMAND, Death::Exited(0)), LEFT]).last(), Some(&ask));
+    assert_eq!(steps(&mut state, &[HEARD, LEFT, LEFT]), [], "nobody has died");
+    assert_eq!(steps(&mut state, &[died(98, Death::Exited(0)), died(99, Death::Exited(0)), LEFT, HEARD, LEFT]), [ask]);
+    assert_eq!(only_end(steps(&mut state, &[died(97, Death::Exited(0)), NONE_LEFT])), Some(Outcome::Code(0)));
+}
+
+#[test]
+fn the_last_call_is_a_quarter_of_a_short_grace_before_sigkill() {
+    for (grace, call) in [(at(25), at(33)), (at(8), at(16)), (at(4), at(13)), (at(2), Duration::from_millis(11_500))] {
+        let mut state = state(&Config { grace: Some(grace), ..Config::default() }, true, false);
+        at_time(&mut state, 10, term());
+        assert_eq!(state.deadline(), Some(call), "{grace:?}");
+    }
+}
+
+#[test]
+fn without_a_grace_nobody_below_a_living_command_is_called() {
+    let mut state = state(&Config::default(), true, false);
+    at_time(&mut state, 3, term());
+    assert_eq!(state.deadline(), None);
+    assert_eq!(at_time(&mut state, 30, Event::Deadline), [], "its master may need all that the platform gives it");
+    at_time(&mut state, 31, died(COMMAND, Death::Exited(0)));
+    assert_eq!(at_time(&mut state, 31, LEFT), ASKED);
+    assert_eq!(state.deadline(), Some(at(11)), "what is left has no such master");
+    assert_eq!(at_time(&mut state, 31, Event::Deadline), [last_call(None)]);
+}
+
+#[test]
+fn whom_foster_may_not_signal_is_named_once_and_not_waited_for() {
+    let refused = |any_awaited| Event::Asked { any_awaited, any_refused: true };
+    let mut some = state(&Config::default(), true, false);
+    at_time(&mut some, 3, died(COMMAND, Death::Exited(4)));
+    at_time(&mut some, 3, LEFT);
+    assert_eq!(at_time(&mut some, 3, refused(true)), [Action::NameLeftovers(Roll::Refused)]);
+    assert_eq!(at_time(&mut some, 4, refused(true)), []);
+    assert_eq!(only_end(at_time(&mut some, 5, refused(false))), Some(Outcome::Code(4)), "the others have ended");
+    let mut killing = state(&Config { grace: Some(at(1)), ..Config::default() }, true, false);
+    at_time(&mut killing, 3, term());
+    at_time(&mut killing, 4, Event::Deadline);
+    let actions = at_time(&mut killing, 4, Event::KillRefused);
+    let [Action::NameLeftovers(Roll::Refused), Action::End(summary)] = actions[..] else { panic!("{actions:?}") };
+    assert_eq!((summary.end.death, summary.outcome), (None, Outcome::Code(137)));
+}
+
+#[test]
+fn a_request_that_did_not_reach_the_command_did_not_end_it() {
+    let mut state = state(&Config::default(), true, false);
+    steps(&mut state, &[term(), Event::NotForwarded(Signal::TERM)]);
+    let ended = steps(&mut state, &[died(COMMAND, Death::Exited(1))]);
+    assert_eq!(cause(&ended), Cause::Unasked);
+    let [Action::End(summary)] = steps(&mut state, &[NONE_LEFT])[..] else { panic!("it ends") };
+    assert!(summary.is_abnormal(), "the termination log says so");
 }

@@ -23,11 +23,16 @@ fn event(name: &str) -> Event {
         "all dead children are reaped, none is left" => NONE_LEFT,
         "SIGTSTP stopped the command" => stopped(Signal::TSTP),
         "SIGSTOP stopped the command" => stopped(Signal::STOP),
+        "SIGUSR1 stopped the command, which is traced" => stopped(Signal::new(10).expect("USR1")),
+        "a leftover died, and others live" => LEFT,
         "SIGTTIN stopped the command" => stopped(Signal::TTIN),
         "the terminal was to be had" => Event::Offered { pid: COMMAND, signal: Signal::TTIN, taken: true },
         "foster could not stop" => Event::NotSuspended,
         "leftovers cannot be found" => Event::LeftoversLost,
-        "the grace is over" => Event::Deadline,
+        "some may not be signalled" => Event::Asked { any_awaited: true, any_refused: true },
+        "nobody who is left may be signalled" => Event::Asked { any_awaited: false, any_refused: true },
+        "a signal could not be forwarded" => Event::NotForwarded(Signal::TERM),
+        "the last call is due" | "the grace is over" => Event::Deadline,
         other => panic!("the table has an event that this test does not know: {other}"),
     }
 }
@@ -52,9 +57,11 @@ fn word(action: &Action) -> &'static str {
     match action {
         Action::Forward { .. } => "forward",
         Action::ForwardToLeftovers { .. } => "forward to leftovers",
-        Action::SignalLeftovers(Signal::CONT) => "continue leftovers",
-        Action::SignalLeftovers(Signal::KILL) => "kill leftovers",
-        Action::SignalLeftovers(_) => "ask leftovers",
+        Action::RequestOfLeftovers { .. } => "ask this generation again",
+        Action::AskLeftovers(_) => "ask this generation",
+        Action::LastCall { .. } => "last call",
+        Action::ContinueLeftovers => "continue leftovers",
+        Action::Kill { .. } => "kill everybody",
         Action::SignalGroup { .. } => "ask group",
         Action::KillCommand(_) => "kill command",
         Action::Continue(_) => "continue command",
@@ -70,15 +77,22 @@ fn word(action: &Action) -> &'static str {
 }
 
 /// What the policy does, in the words of the table.
-fn does(mut state: State, event: Event) -> String {
-    // A stop request has come before, where the grace is to be over.
-    let now = if event == Event::Deadline { at(3000) } else { at(3) };
+fn does(mut state: State, event: Event, name: &str) -> String {
+    // A stop request has come before, where the grace of 25 s is to be over.
+    let now = match name {
+        "the last call is due" => at(26),
+        "the grace is over" => at(3000),
+        _ => at(3),
+    };
     if event == Event::Deadline {
         steps(&mut state, &[term()]);
         if let Phase::Running { standing, .. } = &mut state.phase {
             *standing = Standing::Up;
         }
         state.roll_at = None;
+    }
+    if name == "a leftover died, and others live" {
+        steps(&mut state, &[died(99, Death::Exited(0))]);
     }
     let had_clock = state.kill_at.is_some();
     let mut actions = Vec::new();
@@ -100,7 +114,7 @@ fn the_table_is_what_the_policy_does() {
         assert_eq!(cells.len(), states.len() - 1, "{row:?}");
         for (state, cell) in states[1..].iter().zip(cells) {
             if *cell != "cannot be" {
-                assert_eq!(does(in_state(state), event(name)), *cell, "{name}, {state}");
+                assert_eq!(does(in_state(state), event(name), name), *cell, "{name}, {state}");
             }
         }
     }

@@ -1,0 +1,98 @@
+//! Whose turn it is: the clock, how long to reap, and which signal to take.
+
+use std::time::Duration;
+
+use crate::signal::{Delivery, SignalSet};
+use crate::sys;
+
+/// The time since the command's start: read when it matters, and once for all that one wake-up brings.
+pub struct Clock {
+    started: Duration,
+    now: Option<Duration>,
+}
+
+impl Clock {
+    /// Starts now.
+    pub fn start() -> Clock {
+        Clock { started: sys::monotonic_time(), now: Some(Duration::ZERO) }
+    }
+
+    /// The time.
+    pub fn now(&mut self) -> Duration {
+        *self.now.get_or_insert_with(|| sys::monotonic_time().saturating_sub(self.started))
+    }
+
+    /// Time has passed, so the clock is to be read again when it matters.
+    pub fn forget(&mut self) {
+        self.now = None;
+    }
+}
+
+/// How far foster is with the news of its children, which it takes until there is none.
+pub enum Reaping {
+    /// There may be more.
+    On {
+        /// How many were taken.
+        taken: u32,
+        /// When the clock was first read for that.
+        since: Option<Duration>,
+    },
+    /// There was no more.
+    Done,
+}
+
+/// How long foster reaps without looking up. Several hundred thousand deaths, or ten thousand that are described.
+const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
+/// The clock is read once for so many children.
+const BURST: u32 = 1024;
+
+impl Reaping {
+    /// At every wake-up.
+    pub const START: Reaping = Reaping::On { taken: 0, since: None };
+
+    /// Counts one more child that is to be asked for; false when foster has to see to a deadline or to signals first. Children
+    /// that die faster than they are reaped could otherwise keep a stop request waiting for ever.
+    ///
+    /// The limit is a time and not a number of deaths: what is due may be a walk over /proc, in which a fork bomb leaves more
+    /// zombies than any such number, and the process table would fill up.
+    pub fn takes_one_more(&mut self, clock: &mut Clock, deadline: Option<Duration>) -> bool {
+        let Reaping::On { taken, since } = self else { return false };
+        *taken = taken.wrapping_add(1);
+        if !taken.is_multiple_of(BURST) {
+            return true;
+        }
+        clock.forget();
+        let now = clock.now();
+        let is_due = deadline.is_some_and(|deadline| deadline <= now);
+        !is_due && now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
+    }
+}
+
+/// Takes signals so that none has to wait for ever. The kernel hands out the lowest number first, so that a flood of SIGHUP
+/// would keep SIGTERM away. Every now and then foster takes one of the signals that had no turn yet.
+#[derive(Default)]
+pub struct Turns {
+    /// What was taken since foster last looked for the others.
+    taken: SignalSet,
+    count: u32,
+}
+
+/// Foster looks for the others once in so many signals: it costs a system call, and that is then less than 2 in 100.
+const LOOK_FOR_OTHERS: u32 = 64;
+
+impl Turns {
+    /// Waits for a signal, at most this long (rt_sigtimedwait(2)).
+    pub fn take(&mut self, timeout: Option<Duration>) -> Option<Delivery> {
+        let others = if self.count < LOOK_FOR_OTHERS {
+            None
+        } else {
+            self.count = 0;
+            let taken = std::mem::take(&mut self.taken);
+            sys::wait_for_signal(SignalSet::ALL.except(taken), Some(Duration::ZERO))
+        };
+        let delivery = others.or_else(|| sys::wait_for_signal(SignalSet::ALL, timeout))?;
+        self.count = self.count.saturating_add(1);
+        self.taken.insert(delivery.signal);
+        Some(delivery)
+    }
+}
