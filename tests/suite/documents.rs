@@ -350,6 +350,23 @@ fn the_map_of_the_house_is_complete() {
     assert_eq!(mapped, there);
 }
 
+/// The README says what make installs: every package that the Makefile names behind what it looks for.
+#[test]
+fn the_readme_names_every_package_that_make_installs() {
+    let readme = read("README.md");
+    let (_, chapter) = readme.split_once("## Build and test").expect("a chapter");
+    let makefile = read("Makefile").replace("\\\n", " ");
+    let names = |line: &&str| ["NEEDS", "PACKAGES", "RUNTIMES"].iter().any(|name| line.contains(&format!("{name} ")));
+    // What TEST_ALL=1 takes more stands in docs/reliability.md.
+    let lines = makefile.lines().filter(names).filter(|line| !line.starts_with("RUNTIMES +="));
+    let words = lines.flat_map(|line| line.split_once('=').map_or("", |(_, words)| words).split(' '));
+    let packages: BTreeSet<&str> =
+        words.filter_map(|word| word.split_once('=')).flat_map(|(_, packages)| packages.split(',')).collect();
+    assert!(packages.len() > 15, "the Makefile has changed its looks: {packages:?}");
+    let unnamed = packages.iter().filter(|package| !chapter.contains(package.trim_end_matches('?')));
+    assert_eq!(unnamed.collect::<Vec<_>>(), Vec::<&&str>::new(), "not in README.md");
+}
+
 /// `module::name` for the suite; in the tables of docs/reliability.md also `file.rs`, and after it the names of its unit tests.
 #[test]
 fn every_test_that_is_named_exists() {
