@@ -49,6 +49,8 @@ pub enum Report {
         signal: Signal,
         /// So many were sent it. Those below them are theirs to stop.
         count: usize,
+        /// They are the first generation.
+        first: bool,
         /// It could not be found out who is below whom, so all of them were asked.
         all_at_once: bool,
     },

@@ -17,7 +17,7 @@ pub const INIT: i32 = 1;
 
 /// How often one round of SIGKILL looks for children that have come meanwhile. Not more often, because nothing is reaped
 /// meanwhile; SIGKILL comes again anyway.
-const LOOKS: u32 = 8;
+const LOOKS: u32 = 64;
 
 /// What came of asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -244,35 +244,43 @@ impl Leftovers {
         others.filter(|process| process.pid != INIT && !process.is_dead()).collect()
     }
 
-    /// foster's own children first: when a process that has forked ends, what it left comes to foster, and is found there at
-    /// once. Then everybody below them. Whole process groups come first there: the kernel kills a group at once, so that nobody
-    /// in it can fork any more. And the newest process is the one that forks.
+    /// Whole process groups first: the kernel kills a group at once, so that nobody in it can fork any more. Then the newest
+    /// process first, since it is the one that forks. Then foster's own children, while new ones turn up: when a process that
+    /// has forked ends, what it left comes to foster, and is found there at once.
     fn kill_descendants(&self) -> Result<bool, Errno> {
-        let mut killed = kill_children()?;
         let everybody: Vec<Stat> = proc::processes()?.collect();
         let descendants = proc::descendants_among(&everybody, sys::pid());
-        for group in groups_of(&descendants, &everybody, nix::unistd::getpgrp().as_raw()) {
+        let others = groups_of_others(&descendants, &everybody, nix::unistd::getpgrp().as_raw());
+        let mut killed = false;
+        for group in groups_of(&descendants, &others) {
             killed |= sys::send_to_group(group, Signal::KILL, None).is_ok();
         }
-        for process in descendants.iter().rev() {
+        let mut any = false;
+        for process in descendants.iter().rev().filter(|process| !process.is_dead()) {
+            any = true;
             killed |= send_to(process, Signal::KILL).is_ok();
         }
-        killed |= kill_children()?;
-        Ok(killed || descendants.is_empty())
+        killed |= kill_children(&others)?;
+        Ok(killed || !any)
     }
 }
 
-/// Kills foster's children, and again while new ones turn up.
-fn kill_children() -> Result<bool, Errno> {
+/// Kills foster's children, each with its group unless that is among `others`, and again while new ones turn up.
+fn kill_children(others: &[i32]) -> Result<bool, Errno> {
     let (mut killed, mut known) = (false, Vec::new());
     for _ in 0..LOOKS {
         let mut children = proc::children()?;
         children.sort_unstable();
-        let mut any_new = false;
+        let (mut any_new, mut last_group) = (false, 0);
         for pid in children.iter().rev().filter(|pid| known.binary_search(*pid).is_err()) {
             any_new = true;
             // A child's number cannot be another's before foster has reaped it.
             killed |= sys::send(*pid, Signal::KILL, None).is_ok();
+            let group = getpgid(Some(Pid::from_raw(*pid))).map_or(0, Pid::as_raw);
+            if group != last_group && others.binary_search(&group).is_err() {
+                last_group = group;
+                killed |= sys::send_to_group(group, Signal::KILL, None).is_ok();
+            }
         }
         if !any_new {
             break;
@@ -286,12 +294,15 @@ fn is_refused(pid: i32) -> bool {
     nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::EPERM)
 }
 
-/// The process groups that consist of descendants alone. Never foster's own, and none that a descendant has joined but others
-/// live in too.
-fn groups_of(descendants: &[Stat], everybody: &[Stat], own_group: i32) -> Vec<i32> {
+/// The process groups in which others than descendants live, sorted; foster's own too. A descendant may have joined one.
+fn groups_of_others(descendants: &[Stat], everybody: &[Stat], own_group: i32) -> Vec<i32> {
     let is_descendant = |pid: i32| descendants.binary_search_by_key(&pid, |process| process.pid).is_ok();
     let strangers = everybody.iter().filter(|process| !is_descendant(process.pid) && !process.is_dead());
-    let others = sorted(strangers.map(|process| process.group).chain([own_group]));
+    sorted(strangers.map(|process| process.group).chain([own_group]))
+}
+
+/// The process groups that consist of descendants alone. Also those of dead ones: a living member may have been missed.
+fn groups_of(descendants: &[Stat], others: &[i32]) -> Vec<i32> {
     let mut groups = sorted(descendants.iter().map(|process| process.group));
     groups.retain(|group| others.binary_search(group).is_err());
     groups
@@ -349,7 +360,8 @@ mod tests {
         ];
         let descendants = proc::descendants_among(&everybody, 11);
         assert_eq!(descendants.iter().map(|process| process.pid).collect::<Vec<_>>(), [12, 13, 14, 15, 16]);
-        assert_eq!(groups_of(&descendants, &everybody, 10), [12, 40]);
+        let others = groups_of_others(&descendants, &everybody, 10);
+        assert_eq!((others.as_slice(), groups_of(&descendants, &others)), (&[10, 30][..], vec![12, 40]));
     }
 
     #[test]
@@ -357,6 +369,6 @@ mod tests {
         let everybody =
             [process(2, 9, 2, b'S'), process(3, 2, 2, b'Z'), process(5, 4, 5, b'S'), process(9, 7, 9, b'S')];
         let found = proc::descendants_among(&everybody, 7);
-        assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [2, 9], "and nobody who is dead");
+        assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [2, 3, 9]);
     }
 }

@@ -174,6 +174,8 @@ struct Foster<'a> {
     was_deadline: bool,
     turns: Turns,
     leftovers: Leftovers,
+    /// The first generation of leftovers has been asked.
+    has_asked: bool,
 }
 
 impl<'a> Foster<'a> {
@@ -191,6 +193,7 @@ impl<'a> Foster<'a> {
             was_deadline: false,
             turns: Turns::default(),
             leftovers: Leftovers::new(is_pid1),
+            has_asked: false,
         }
     }
 
@@ -384,7 +387,8 @@ impl<'a> Foster<'a> {
                 if let Ok(Asked { sent: count, all_at_once, .. }) = asked
                     && (count > 0 || all_at_once)
                 {
-                    self.reporter.say(Report::LeftoversAsked { signal, count, all_at_once });
+                    let first = !std::mem::replace(&mut self.has_asked, true);
+                    self.reporter.say(Report::LeftoversAsked { signal, count, first, all_at_once });
                 }
                 return Some(self.asked(asked));
             }

@@ -134,6 +134,8 @@ mod tests {
             (c"FOSTER_REWRITE=15:3", |c| c.rewrites.apply(Signal::TERM) == Some(Signal::QUIT)),
             (c"FOSTER_GRACE=25s", |c| c.grace.is_some() && c.ways.at_end == AtEnd::StopLeftovers),
             (c"FOSTER_STOP_DELAY=5s", |c| !c.stop_delay.is_zero()),
+            (c"FOSTER_STOP_SIGNAL=QUIT,HUP", |c| !c.stop_signals().contains(Signal::TERM)),
+            (c"FOSTER_LEFTOVER_SIGNAL=QUIT", |c| c.leftover_signal == Some(Signal::QUIT)),
             (c"FOSTER_WAIT=1", |c| c.wait && c.ways.at_end == AtEnd::StopLeftovers),
             (c"FOSTER_WARN_ON_REAP=1", |c| c.log.warn_on_reap),
             (c"FOSTER_OK_EXIT=143", |c| c.ok_codes.contains(143)),

@@ -172,6 +172,8 @@ fn level(report: &Report, warn_on_reap: bool) -> Level {
         Report::Received(_) => Level::Trace,
         Report::Orphan(_) if warn_on_reap => Level::Warn,
         Report::Orphan(_) | Report::ForwardTooLate(_) => Level::Debug,
+        // A chain of forks makes one generation after the other.
+        Report::LeftoversAsked { first: false, .. } => Level::Debug,
         Report::Started { .. }
         | Report::Forwarded { .. }
         | Report::ForwardedToLeftovers { .. }

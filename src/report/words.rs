@@ -146,7 +146,7 @@ impl fmt::Display for From {
             Sender::Process { pid, uid, name: Some(name) } => write!(f, "from pid {pid} ({name}, uid {uid})"),
             Sender::Process { pid, uid, name: None } => write!(f, "from pid {pid} (uid {uid})"),
             Sender::Claimed { pid: 0, .. } => {
-                f.write_str("from a process that claims to be outside this PID namespace")
+                f.write_str("from a process that claims to be pid 0, outside this PID namespace")
             }
             Sender::Claimed { pid, uid, name: Some(name) } => {
                 write!(f, "from a process that claims to be pid {pid} ({name}, uid {uid})")

@@ -89,7 +89,7 @@ fn with_another_namespaces_proc_nobody_is_named() {
 
         let finished = new().option("-k0").fixture(&["leave", "stubborn"]).finish();
         assert_eq!(finished.end, End::Exited(4));
-        line_with(&finished, "the grace is over, SIGKILL to processes that /proc does not show");
+        line_with(&finished, "the grace is over, SIGKILL to processes that could not be named");
         assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
     });
 }
