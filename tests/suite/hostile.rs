@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::harness::{Scratch, binaries, example, namespaces, runs_as_root, skipped};
 
 /// How many seeds a run of all tests tries.
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 600;
 /// Most of a run is waiting, so more run at a time than there are processors. Each has at most 200 processes.
 const AT_A_TIME: usize = 8;
 /// What a loaded machine may need beyond a deadline of foster's.
@@ -34,7 +34,7 @@ const SLACK: u64 = 5_000;
 /// What leftovers are given when nobody has asked for a stop and no grace is set.
 const LEFTOVERS: u64 = 10_000;
 /// With so many seeds that found something the hunt ends. The first few are told with all that happened.
-const ENOUGH: usize = 40000;
+const ENOUGH: usize = 40;
 const TOLD_WHOLLY: usize = 4;
 /// Inits that have no deadlines of their own are given up after this.
 const PATIENCE: u64 = 1_500;
