@@ -80,7 +80,7 @@ fn a_traced_command_of_another_user_gets_its_own_signals_and_foster_none_of_them
 fn a_traced_command_gets_every_signal_as_if_it_were_not_traced() {
     everywhere(|binary, place| {
         let Finished { end, lines, stderr } = hostile(Foster::new(binary, place), &["traced-raise-all"]).finish();
-        let signals = (1..=64).filter(|signal| ![9, 19, 20, 21, 22, 32, 33].contains(signal));
+        let signals = (1..=64).filter(|signal| ![5, 9, 19, 20, 21, 22, 32, 33].contains(signal));
         let expected: Vec<String> = signals.map(|signal| format!("got {signal}")).collect();
         assert_eq!((end, lines, stderr.as_str()), (End::Exited(7), expected, ""));
     });
@@ -147,23 +147,25 @@ fn on_a_terminal(programs: &Reachable, act: &str) -> Vec<String> {
     run.finish().lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// foster has nothing to do, or has to do with one thing for ever, while a deadline passes.
+/// foster has to do with one thing for ever while a deadline passes. The kernel hands out the pending signal with the lowest
+/// number first, so a flood of SIGALRM or SIGUSR1 also hides the SIGTERM behind it.
 #[test]
-fn no_flood_keeps_the_grace_away() {
-    if !namespaces() {
-        return;
-    }
+fn no_flood_keeps_a_stop_request_and_its_grace_away() {
     everywhere(|binary, place| {
+        let mut late = Vec::new();
         for kind in ["sigqueue", "timer", "sigio", "senders", "deaths", "all"] {
             let run = flood(binary, place, &["-k", "1"], &["flood", kind]);
             let start = Instant::now();
             run.signal(SIGTERM);
-            let ended = ends_within(run, Duration::from_secs(1) + SLACK);
-            let Some(Finished { end, stderr, .. }) = ended else { panic!("{kind}: alive {:?} later", start.elapsed()) };
+            let Some(Finished { end, stderr, .. }) = ends_within(run, Duration::from_secs(1) + SLACK) else {
+                late.push(kind);
+                continue;
+            };
             let expected = if place == Place::Pid1 { End::Exited(137) } else { End::Killed(9) };
             assert_eq!(end, expected, "{kind}: {stderr}");
             assert!(start.elapsed() >= Duration::from_secs(1), "{kind}: killed before the grace was over");
         }
+        assert!(late.is_empty(), "alive {SLACK:?} after the end of the grace: {late:?}");
     });
 }
 
@@ -550,14 +552,17 @@ fn in_the_parent_of_a_pid_namespace_a_text_file_runs_under_the_shell() {
     }
 }
 
+/// Several times, since the kernel begins the stack at random.
 #[test]
 fn a_stack_of_12_kib_is_enough() {
     for binary in binaries() {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -s 12; exec \"$@\"", "sh"]).arg(&binary).args(["sh", "-c", "ulimit -s; exit 7"]);
-        let output = plainly(shell.env_clear().env("PATH", "/usr/bin:/bin"));
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!((output.status.code(), said.as_ref()), (Some(7), "12\n"), "{output:?}");
+        for _ in 0..20 {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "ulimit -s 12; exec \"$@\"", "sh"]).arg(&binary).args(["sh", "-c", "ulimit -s; exit 7"]);
+            let output = plainly(shell.env_clear().env("PATH", "/usr/bin:/bin"));
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!((output.status.code(), said.as_ref()), (Some(7), "12\n"), "{output:?}");
+        }
     }
 }
 
@@ -661,5 +666,18 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
             let names_it = |line: &str| line.contains(" (hostile") && line.contains("not permitted");
             assert!(stderr.lines().any(|line| names_it(&line.to_lowercase())), "{options:?}: {stderr}");
         }
+    });
+}
+
+/// For a real-time signal that finds the queue full the kernel drops who sent it: what is left looks as if it came from
+/// outside.
+#[test]
+fn a_sender_that_the_kernel_has_dropped_is_not_said_to_be_outside() {
+    everywhere(|binary, place| {
+        let foster = Foster::new(binary, place).after(&["prlimit", "--sigpending=0"]).option("-v");
+        let Finished { end, stderr, .. } = foster.run(&["sh", "-c", "kill -40 $PPID; sleep 60"]).finish();
+        let expected = if place == Place::Pid1 { End::Exited(168) } else { End::Killed(40) };
+        assert_eq!(end, expected, "{stderr}");
+        assert!(!stderr.contains("SIGRTMIN+6 from outside this PID namespace forwarded"), "{stderr}");
     });
 }
