@@ -669,15 +669,17 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
     });
 }
 
-/// For a real-time signal that finds the queue full the kernel drops who sent it: what is left looks as if it came from
-/// outside.
+/// When a signal of tgkill(2), or a real-time signal, finds the queue full, the kernel drops who sent it: what is left looks
+/// as if it came from outside.
 #[test]
 fn a_sender_that_the_kernel_has_dropped_is_not_said_to_be_outside() {
     everywhere(|binary, place| {
-        let foster = Foster::new(binary, place).after(&["prlimit", "--sigpending=0"]).option("-v");
-        let Finished { end, stderr, .. } = foster.run(&["sh", "-c", "kill -40 $PPID; sleep 60"]).finish();
-        let expected = if place == Place::Pid1 { End::Exited(168) } else { End::Killed(40) };
-        assert_eq!(end, expected, "{stderr}");
-        assert!(!stderr.contains("SIGRTMIN+6 from outside this PID namespace forwarded"), "{stderr}");
+        for (act, name) in [("kill", "SIGRTMIN+6"), ("tgkill", "SIGUSR1")] {
+            let foster = Foster::new(binary, place).after(&["prlimit", "--sigpending=0"]).option("-v");
+            let Finished { end, stderr, .. } = hostile(foster, &["send-to-foster", act]).finish();
+            assert_eq!(end, End::Exited(7), "{stderr}");
+            assert!(stderr.contains(&format!("{name} ")), "{stderr}");
+            assert!(!stderr.contains(&format!("{name} from outside this PID namespace forwarded")), "{stderr}");
+        }
     });
 }
