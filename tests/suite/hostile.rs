@@ -67,7 +67,7 @@ struct Plan {
     is_other_user: bool,
     /// foster's process group has a leader outside of its PID namespace, if that is its own.
     is_led_from_outside: bool,
-    /// foster is started with a timer that goes off every few microseconds.
+    /// foster is started with a timer that goes off every microsecond.
     has_timer: bool,
     /// The termination log, if any: whether it is there before foster.
     log: Option<bool>,
@@ -157,7 +157,7 @@ impl Plan {
         if percent(random, 10) {
             option(&["-r", "USR1:USR2"]);
         }
-        self.has_timer = percent(random, 2);
+        self.has_timer = percent(random, 3);
     }
 
     fn is_native(&self) -> bool {
@@ -264,8 +264,9 @@ fn stray_signal(plan: &Plan, hit: &str) -> Option<String> {
     let has_terminal = plan.terminal != "none";
     // The terminal's own, to who is in front, or wanted to read behind it.
     let by_terminal = has_terminal && code == SI_KERNEL && ["script", "parent"].contains(&words[0]);
-    // The shell continues all of its job.
-    let by_shell = words[0] == "script" && words[4] == "world" && signal == SIGCONT;
+    // The shell continues all of its job. If a member of the group is in a PID namespace below, the kernel tells the members
+    // behind it that pid 0 sent the signal.
+    let by_shell = words[0] == "script" && (words[4] == "world" || words[3] == "0") && signal == SIGCONT;
     // And foster passes on to its group what the terminal would have sent to it as well: in front SIGINT and SIGQUIT, and
     // behind it what stops a reader.
     let passes_on =
