@@ -80,7 +80,7 @@ fn a_traced_command_of_another_user_gets_its_own_signals_and_foster_none_of_them
 fn a_traced_command_gets_every_signal_as_if_it_were_not_traced() {
     everywhere(|binary, place| {
         let Finished { end, lines, stderr } = hostile(Foster::new(binary, place), &["traced-raise-all"]).finish();
-        let signals = (1..=64).filter(|signal| ![9, 19, 20, 21, 22, 32, 33].contains(signal));
+        let signals = (1..=64).filter(|signal| ![5, 9, 19, 20, 21, 22, 32, 33].contains(signal));
         let expected: Vec<String> = signals.map(|signal| format!("got {signal}")).collect();
         assert_eq!((end, lines, stderr.as_str()), (End::Exited(7), expected, ""));
     });
@@ -147,23 +147,25 @@ fn on_a_terminal(programs: &Reachable, act: &str) -> Vec<String> {
     run.finish().lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// foster has nothing to do, or has to do with one thing for ever, while a deadline passes.
+/// foster has to do with one thing for ever while a deadline passes. The kernel hands out the pending signal with the lowest
+/// number first, so a flood of SIGALRM or SIGUSR1 also hides the SIGTERM behind it.
 #[test]
-fn no_flood_keeps_the_grace_away() {
-    if !namespaces() {
-        return;
-    }
+fn no_flood_keeps_a_stop_request_and_its_grace_away() {
     everywhere(|binary, place| {
+        let mut late = Vec::new();
         for kind in ["sigqueue", "timer", "sigio", "senders", "deaths", "all"] {
             let run = flood(binary, place, &["-k", "1"], &["flood", kind]);
             let start = Instant::now();
             run.signal(SIGTERM);
-            let ended = ends_within(run, Duration::from_secs(1) + SLACK);
-            let Some(Finished { end, stderr, .. }) = ended else { panic!("{kind}: alive {:?} later", start.elapsed()) };
+            let Some(Finished { end, stderr, .. }) = ends_within(run, Duration::from_secs(1) + SLACK) else {
+                late.push(kind);
+                continue;
+            };
             let expected = if place == Place::Pid1 { End::Exited(137) } else { End::Killed(9) };
             assert_eq!(end, expected, "{kind}: {stderr}");
             assert!(start.elapsed() >= Duration::from_secs(1), "{kind}: killed before the grace was over");
         }
+        assert!(late.is_empty(), "alive {SLACK:?} after the end of the grace: {late:?}");
     });
 }
 
@@ -380,8 +382,10 @@ fn a_foster_with_file_capabilities_gives_nobody_another_user() {
     for binary in binaries() {
         let programs = Reachable::new(&binary);
         let mut setcap = Command::new("setcap");
-        if !plainly(setcap.arg("cap_setuid,cap_setgid+ep").arg(programs.foster())).status.success() {
-            skipped("setcap(8) cannot give a file in the temporary directory capabilities");
+        setcap.arg("cap_setuid,cap_setgid+ep").arg(programs.foster());
+        if !setcap.output().is_ok_and(|output| output.status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "CI, and no file can be given capabilities");
+            skipped("setcap(8) is missing, or cannot give a file in the temporary directory capabilities");
             return;
         }
         let ordinary = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"];
@@ -457,7 +461,8 @@ fn a_long_path_is_searched_in_linear_time() {
 }
 
 /// Runs a command that ends with this code, and returns the time that it had on a processor.
-#[allow(unsafe_code)]
+// It is waited for, by the call that also tells its time.
+#[allow(unsafe_code, clippy::zombie_processes)]
 fn processor_time(command: &mut Command, code: i32) -> Duration {
     let child = command.spawn().expect("spawned");
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
@@ -482,7 +487,7 @@ fn a_forged_sender_is_said_to_claim_so_and_its_signal_is_forwarded() {
         assert_eq!((end, lines), (End::Exited(7), all), "{stderr}");
         for name in (7..=13).map(|n| format!("SIGRTMIN+{n} ")) {
             let about: Vec<&str> = stderr.lines().filter(|line| line.contains(&name)).collect();
-            assert!(about.len() == 1 && about[0].contains("claims to be pid "), "{name}: {about:?} of {stderr}");
+            assert!(about.len() == 1 && about[0].contains("claims to be "), "{name}: {about:?} of {stderr}");
         }
     });
 }
@@ -550,14 +555,22 @@ fn in_the_parent_of_a_pid_namespace_a_text_file_runs_under_the_shell() {
     }
 }
 
+/// Of the builds that are shipped: a debug build's frames are large. Many times, since the kernel begins the stack at random.
 #[test]
 fn a_stack_of_12_kib_is_enough() {
-    for binary in binaries() {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -s 12; exec \"$@\"", "sh"]).arg(&binary).args(["sh", "-c", "ulimit -s; exit 7"]);
-        let output = plainly(shell.env_clear().env("PATH", "/usr/bin:/bin"));
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!((output.status.code(), said.as_ref()), (Some(7), "12\n"), "{output:?}");
+    let shipped: Vec<PathBuf> = binaries().into_iter().filter(|path| path.ends_with("release/foster")).collect();
+    if shipped.is_empty() {
+        skipped("no release build is in TEST_BINARIES, so none is run with a small stack");
+    }
+    for binary in shipped {
+        for run in 0..60 {
+            let mut shell = Command::new("sh");
+            // A command that needs no more of it than foster does.
+            shell.args(["-c", "ulimit -s 12; exec \"$0\" \"$0\" --version"]).arg(&binary).env_clear();
+            let output = plainly(&mut shell);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("foster"), "run {run}: {output:?}");
+        }
     }
 }
 
@@ -660,6 +673,21 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
             assert!(!stderr.contains("sent to all of them"), "{options:?}: {stderr}");
             let names_it = |line: &str| line.contains(" (hostile") && line.contains("not permitted");
             assert!(stderr.lines().any(|line| names_it(&line.to_lowercase())), "{options:?}: {stderr}");
+        }
+    });
+}
+
+/// When a signal of tgkill(2), or a real-time signal, finds the queue full, the kernel drops who sent it: what is left looks
+/// as if it came from outside.
+#[test]
+fn a_sender_that_the_kernel_has_dropped_is_not_said_to_be_outside() {
+    everywhere(|binary, place| {
+        for (act, name) in [("kill", "SIGRTMIN+6"), ("tgkill", "SIGUSR1")] {
+            let foster = Foster::new(binary, place).after(&["prlimit", "--sigpending=0"]).option("-v");
+            let Finished { end, stderr, .. } = hostile(foster, &["send-to-foster", act]).finish();
+            assert_eq!(end, End::Exited(7), "{stderr}");
+            assert!(stderr.contains(&format!("{name} ")), "{stderr}");
+            assert!(!stderr.contains(&format!("{name} from outside this PID namespace forwarded")), "{stderr}");
         }
     });
 }
