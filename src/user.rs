@@ -6,6 +6,8 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 
+use nix::errno::Errno;
+
 use crate::config::{UserSpec, Who, parse_id as id};
 use crate::sys::{Identity, Ids};
 
@@ -43,7 +45,10 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
         }
         Ok(_) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {path}: {error}")),
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+            Err(format!("cannot read {path}: {}", errno.desc()))
+        }
     }
 }
 
