@@ -119,8 +119,12 @@ pub struct Verdict {
 
 /// Judges what was seen.
 pub fn judge(seen: Seen, limits: Limits) -> Verdict {
-    let Seen { mut parents, pids } = seen;
-    parents.sort_by_key(|parent| Reverse(parent.zombies));
+    let Seen { parents: seen, pids } = seen;
+    // They are few, and the standard library's sort is 4 KB of code.
+    let mut parents = Vec::<Parent>::with_capacity(seen.len());
+    for parent in seen {
+        parents.insert(parents.partition_point(|other| other.zombies >= parent.zombies), parent);
+    }
     let zombies = parents.iter().fold(0_u64, |sum, parent| sum.saturating_add(parent.zombies));
     let pids = pids.into_iter().max_by_key(|pids| (pids.permille(), pids.limit.map(Reverse)));
     Verdict { limits, zombies, parents, pids }

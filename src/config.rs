@@ -122,43 +122,57 @@ pub const DURATION: &str = "a duration like 25s, 500ms, 1.5m or 1m30s (units ms,
 
 /// Reads a duration: numbers, each with a unit, that add up. A bare number is seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
+    let mut rest = text.as_bytes();
+    let mut total_ms = 0_u64;
     loop {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(unit_at);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_end);
-        let unit_ms: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
+        let (number, tail) = split_after(rest, |b| b.is_ascii_digit() || b == b'.');
+        let (unit, next) = split_after(tail, |b| !b.is_ascii_digit());
+        let unit_ms = match unit {
+            b"ms" => 1,
+            b"s" => 1_000,
+            b"m" => 60_000,
+            b"h" => 3_600_000,
             // Only alone: in 1m30 the 30 could be anything.
-            "" if rest.len() == text.len() => 1_000,
+            b"" if rest.len() == text.len() => 1_000,
             _ => return None,
         };
-        total = total.checked_add(times(number, unit_ms)?)?;
+        total_ms = total_ms.checked_add(times(number, unit_ms)?)?;
         if next.is_empty() {
-            return Some(total);
+            return Some(Duration::from_millis(total_ms));
         }
         rest = next;
     }
 }
 
+/// Splits behind the leading bytes that are such.
+fn split_after(text: &[u8], is_such: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|b| !is_such(*b)).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
+}
+
 /// `1.5` of so many milliseconds, exact to the millisecond.
-fn times(number: &str, unit_ms: u64) -> Option<Duration> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let fraction_ms = match fraction.len() {
-        1..=3 => fraction
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(unit_ms)?
-            .checked_div(10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?)?,
+fn times(number: &[u8], unit_ms: u64) -> Option<u64> {
+    let (whole, fraction) = match split_after(number, |b| b != b'.') {
+        (whole, []) => (whole, &b"0"[..]),
+        (whole, [_, fraction @ ..]) => (whole, fraction),
+    };
+    let scale = match fraction.len() {
+        1 => 10,
+        2 => 100,
+        3 => 1_000,
         _ => return None,
     };
-    let whole_ms = whole.parse::<u64>().ok()?.checked_mul(unit_ms)?;
-    Some(Duration::from_millis(whole_ms.checked_add(fraction_ms)?))
+    let fraction_ms = digits(fraction)?.checked_mul(unit_ms)?.checked_div(scale)?;
+    digits(whole)?.checked_mul(unit_ms)?.checked_add(fraction_ms)
+}
+
+/// The number that these digits are; `None` for nothing, for anything else, and for one that is too large.
+fn digits(text: &[u8]) -> Option<u64> {
+    let append = |number: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| digit.saturating_sub(b'0'))?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    };
+    text.iter().try_fold(0, append).filter(|_| !text.is_empty())
 }
 
 /// What `--user` takes, for error messages.

@@ -115,8 +115,8 @@ fn by_name(name: &str) -> Option<Signal> {
         "POLL" => "IO",
         other => other,
     };
-    let named = nix::sys::signal::Signal::from_str(&format!("SIG{short}")).ok()?;
-    Signal::new(named as i32)
+    let mut standard = (1..=31).filter_map(Signal::new);
+    standard.find(|signal| signal.to_string().strip_prefix("SIG") == Some(short))
 }
 
 /// The `+3` of `RTMIN+3`; nothing at all is 0. At most 30, so that the result stays a real-time signal.

@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
+use nix::errno::Errno;
+
 use crate::config::{UserSpec, Who, parse_id as id};
 use crate::sys::{Identity, Ids};
 
@@ -49,7 +51,10 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
         }
         Ok(_) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {path}: {error}")),
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+            Err(format!("cannot read {path}: {}", errno.desc()))
+        }
     }
 }
 

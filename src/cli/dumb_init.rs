@@ -1,6 +1,6 @@
 //! dumb-init: <https://github.com/Yelp/dumb-init>, 1.2.5.
 
-use super::options::{Bad, FROM_TO, Given, Id, Opt, rewrite};
+use super::options::{Bad, FROM_TO, Given, Id, Opt, Section, rewrite};
 use super::persona::{DEBUG, Persona, Wish, leading_number};
 use crate::config::{Apart, AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
@@ -28,7 +28,11 @@ const OPTIONS: &[Opt] = &[
             "forward TO when FROM arrives (repeat; TO 0: drop)",
         )
     },
-    Opt { set: Some(debug), ..Opt::flag(Id::Debug, 'v', "verbose", "say all that there is to say at debug level") },
+    Opt {
+        set: Some(debug),
+        section: Section::Said,
+        ..Opt::flag(Id::Debug, 'v', "verbose", "say all that there is to say at debug level")
+    },
     Opt::flag(Id::Help, 'h', "help", "print this help and exit"),
     Opt::flag(Id::Version, 'V', "version", "print the version and exit"),
 ];

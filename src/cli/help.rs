@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::options::{Id, OPTIONS, Opt};
+use super::options::{Id, OPTIONS, Opt, Section};
 use super::persona::Persona;
 
 /// What an option prints, if that is all that it does.
@@ -16,20 +16,63 @@ pub fn printed(id: Id, persona: Option<&Persona>) -> Option<String> {
     }
 }
 
+/// What a terminal has that nobody made wider.
+const WIDTH: usize = 80;
+/// Where the meaning of an option starts.
+const MEANING_AT: usize = 30;
+
+const SECTIONS: [(Section, &str); 5] = [
+    (Section::Stopping, "Stopping"),
+    (Section::Signals, "Signals"),
+    (Section::User, "User and directory"),
+    (Section::Said, "What is said"),
+    (Section::Other, "Other"),
+];
+
 fn rows(options: &[Opt]) -> impl fmt::Display {
     fmt::from_fn(move |f| {
-        for opt in options {
-            let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
-            let variable = opt.variable().map_or(String::new(), |variable| format!(" [{variable}]"));
-            let words = match (opt.short, opt.long) {
-                (Some(short), "") => format!("-{short}{value}"),
-                (Some(short), long) => format!("-{short}, --{long}{value}"),
-                (None, long) => format!("    --{long}{value}"),
-            };
-            writeln!(f, "  {words:<28} {}{variable}", opt.help)?;
+        for (section, heading) in SECTIONS {
+            let mut rows = options.iter().filter(|opt| opt.own().section == section).peekable();
+            if rows.peek().is_some() {
+                writeln!(f, "\n{heading}:")?;
+            }
+            rows.try_for_each(|opt| row(f, opt))?;
         }
         Ok(())
     })
+}
+
+fn row(f: &mut fmt::Formatter<'_>, opt: &Opt) -> fmt::Result {
+    let value = opt.value.map_or(String::new(), |(placeholder, _)| format!(" {placeholder}"));
+    let words = match (opt.short, opt.long) {
+        (Some(short), "") => format!("  -{short}{value}"),
+        (Some(short), long) => format!("  -{short}, --{long}{value}"),
+        (None, long) => format!("      --{long}{value}"),
+    };
+    let variable = opt.variable().map(|variable| format!("[{variable}]"));
+    f.write_str(&words)?;
+    let mut column = words.len();
+    // One blank goes between words, and two before the first.
+    let mut next = MEANING_AT;
+    for word in opt.help.split(' ').chain(variable.as_deref()) {
+        if next <= column || next.saturating_add(word.len()) > WIDTH {
+            f.write_str("\n")?;
+            (column, next) = (0, MEANING_AT);
+        }
+        let blanks = next.saturating_sub(column);
+        write!(f, "{:blanks$}{word}", "")?;
+        column = next.saturating_add(word.len());
+        next = column.saturating_add(1);
+    }
+    f.write_str("\n")
+}
+
+/// The option that prints the help text, as it is called here.
+pub fn help_option(persona: Option<&Persona>) -> String {
+    let name = persona.map_or("foster", Persona::name);
+    let has_long = |persona: &Persona| persona.options.iter().any(|opt| opt.long == "help");
+    let option = if persona.is_none_or(has_long) { "--help" } else { "-h" };
+    format!("{name} {option}")
 }
 
 fn persona_help(persona: &Persona) -> String {
@@ -39,9 +82,9 @@ fn persona_help(persona: &Persona) -> String {
         "foster {}, running as {name}: same options, same behaviour.\n\
          \n\
          usage: {name} [OPTIONS] [--] COMMAND [ARG...]\n\
-         \n\
          {rows}\n\
-         The FOSTER_ variables of foster --help work here too; FOSTER_GRACE=25s also stops what COMMAND leaves behind.\n",
+         The FOSTER_ variables of foster --help work here too; FOSTER_GRACE=25s also\n\
+         stops what COMMAND leaves behind.\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -49,19 +92,23 @@ fn persona_help(persona: &Persona) -> String {
 fn help() -> String {
     let rows = rows(OPTIONS);
     format!(
-        "foster: a container init. Runs COMMAND, passes signals to it, reaps every orphan, and ends as COMMAND ended.\n\
+        "foster: a container init. Runs COMMAND, passes signals to it, reaps every\n\
+         orphan, and ends as COMMAND ended.\n\
          \n\
          usage: foster [OPTIONS] [--] COMMAND [ARG...]\n\
-         \n\
          {rows}\n\
-         Each variable in brackets does what its option does; the option wins. Lists take commas.\n\
-         FOSTER_LOG=LEVEL sets what is said on stderr: off, error, warn (the default), info, debug, trace.\n\
+         Each variable in brackets does what its option does; the option wins. A flag is\n\
+         1, true, yes or on there, and 0, false, no or off leaves it out. -r and -e may\n\
+         be given again, or take a list: TERM:QUIT,HUP:0. FOSTER_LOG=LEVEL sets what is\n\
+         said on stderr: off, error, warn (the default), info, debug, trace.\n\
          \n\
-         --check prints zombies, which parent does not reap them, and pids in use; exit code 0 healthy, 1 over a limit.\n\
-         LIMITS: zombies=N,pids=P% or one of them (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
+         --check prints zombies, which parent does not reap them, and pids in use; exit\n\
+         code 0 healthy, 1 over a limit. LIMITS: zombies=N,pids=P% or one of them\n\
+         (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
          \n\
-         Exit code: COMMAND's, or 128+N when signal N ended it (when foster is not PID 1: by the same signal);\n\
-         127 COMMAND not found, 126 found but not executable, 125 a failure of foster's own.\n"
+         Exit code: COMMAND's, or 128+N when signal N ended it (by the same signal when\n\
+         foster is not PID 1); 127 COMMAND not found, 126 found but not executable, 125\n\
+         a failure of foster's own.\n"
     )
 }
 

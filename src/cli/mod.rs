@@ -11,6 +11,7 @@ use crate::config::{Config, Limits, LogConfig};
 mod catatonit;
 mod dumb_init;
 mod help;
+mod near;
 mod options;
 mod parse;
 mod persona;
@@ -75,7 +76,9 @@ pub fn parse<'a>(
     line.check(persona);
     let config = line.config;
     match line.fault {
-        Some(message) => {
+        Some(mut message) => {
+            message.push_str("; see ");
+            message.push_str(&help::help_option(persona));
             let termination_log = config.termination_log.filter(|_| !line.is_check);
             Err(Refusal { message, log: config.log, termination_log })
         }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::time::Duration;
 
+use super::near::{Nearest, did_you_mean, nearest};
 use crate::config::{Config, DURATION, LIMITS, Limits, LogFormat, USER, UserSpec, parse_duration};
 use crate::signal::{ACCEPTED, BadRewrite, Signal};
 use crate::text::OneLine;
@@ -51,10 +52,22 @@ pub enum Env {
     Count,
 }
 
+/// Where an option stands in the help text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Stopping,
+    Signals,
+    User,
+    Said,
+    Other,
+}
+
 /// What is wrong with an option's value.
 pub enum Bad {
     /// It is not what the row says is accepted.
     Value,
+    /// The same, and this may be meant.
+    Like(String),
     /// It is not accepted, for this reason.
     Because(String),
 }
@@ -65,6 +78,8 @@ pub type Setter = fn(&mut Config, &[u8]) -> Result<(), Bad>;
 /// One option.
 pub struct Opt {
     pub id: Id,
+    /// A persona's row stands where foster's own row of the same option does.
+    pub section: Section,
     /// `None`: the long form alone.
     pub short: Option<char>,
     /// Empty in a persona that has the short form alone.
@@ -85,6 +100,7 @@ pub const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, 
 pub const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,
+        section: Section::Signals,
         short: Some('g'),
         long: "group",
         value: None,
@@ -97,15 +113,17 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Rewrite,
+        section: Section::Signals,
         short: Some('r'),
         long: "rewrite",
         value: Some(("FROM:TO", FROM_TO)),
         env: Env::List,
         set: Some(rewrite),
-        help: "forward TO when FROM arrives (repeat; TO 0: drop)",
+        help: "forward TO when FROM arrives (TO 0: drop)",
     },
     Opt {
         id: Id::Grace,
+        section: Section::Stopping,
         short: Some('k'),
         long: "grace",
         value: Some(("DURATION", DURATION)),
@@ -118,6 +136,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::StopSignal,
+        section: Section::Stopping,
         short: None,
         long: "stop-signal",
         value: Some(("SIGNAL", ACCEPTED)),
@@ -130,18 +149,20 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::LeftoverSignal,
+        section: Section::Stopping,
         short: None,
         long: "leftover-signal",
         value: Some(("SIGNAL", ACCEPTED)),
         env: Env::Value,
         set: Some(|config, value| {
-            config.leftover_signal = Some(text(value)?.parse().map_err(|_| Bad::Value)?);
+            config.leftover_signal = Some(signal(value)?);
             Ok(())
         }),
         help: "ask leftovers to end with SIGNAL (default TERM)",
     },
     Opt {
         id: Id::StopDelay,
+        section: Section::Stopping,
         short: None,
         long: "stop-delay",
         value: Some(("DURATION", DURATION)),
@@ -154,6 +175,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::WarnOnReap,
+        section: Section::Said,
         short: Some('w'),
         long: "warn-on-reap",
         value: None,
@@ -166,6 +188,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Wait,
+        section: Section::Stopping,
         short: None,
         long: "wait",
         value: None,
@@ -178,15 +201,17 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::OkExit,
+        section: Section::Stopping,
         short: Some('e'),
         long: "ok-exit",
         value: Some(("CODE", "a code from 0 to 255, or stop")),
         env: Env::List,
         set: Some(ok_exit),
-        help: "report CODE as 0 (repeat); stop: the end by a stop request's own signal",
+        help: "report CODE as 0; stop: the end by a stop request's own signal",
     },
     Opt {
         id: Id::ParentDeath,
+        section: Section::Signals,
         short: Some('p'),
         long: "parent-death",
         value: Some(("SIGNAL", ACCEPTED)),
@@ -199,6 +224,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Subreaper,
+        section: Section::Other,
         short: Some('s'),
         long: "subreaper",
         value: None,
@@ -208,6 +234,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::SingleChild,
+        section: Section::Other,
         short: Some('c'),
         long: "single-child",
         value: None,
@@ -217,6 +244,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::User,
+        section: Section::User,
         short: Some('u'),
         long: "user",
         value: Some(("USER[:GROUP]", USER)),
@@ -229,6 +257,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Chdir,
+        section: Section::User,
         short: Some('C'),
         long: "chdir",
         value: Some(("DIR", "a directory")),
@@ -241,6 +270,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Pause,
+        section: Section::Other,
         short: Some('P'),
         long: "pause",
         value: None,
@@ -253,6 +283,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::TerminationLog,
+        section: Section::Said,
         short: None,
         long: "termination-log",
         value: Some(("PATH", "the path of a file")),
@@ -265,6 +296,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::LogFormat,
+        section: Section::Said,
         short: None,
         long: "log-format",
         value: Some(("FORMAT", "text or json")),
@@ -274,6 +306,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Verbose,
+        section: Section::Said,
         short: Some('v'),
         long: "verbose",
         value: None,
@@ -286,19 +319,21 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Check,
+        section: Section::Other,
         short: None,
         long: "check",
         // Optional: it is either in the same word or looks like limits.
         value: Some(("[LIMITS]", LIMITS)),
         env: Env::Value,
         set: Some(|config, value| {
-            config.limits = Limits::parse(text(value)?).ok_or(Bad::Value)?;
+            config.limits = Limits::parse(text(value)?).ok_or_else(|| limits_like(value))?;
             Ok(())
         }),
         help: "health probe for zombies and pids; runs no command",
     },
     Opt {
         id: Id::License,
+        section: Section::Other,
         short: Some('l'),
         long: "license",
         value: None,
@@ -308,6 +343,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Version,
+        section: Section::Other,
         short: Some('V'),
         long: "version",
         value: None,
@@ -317,6 +353,7 @@ pub const OPTIONS: &[Opt] = &[
     },
     Opt {
         id: Id::Help,
+        section: Section::Other,
         short: Some('h'),
         long: "help",
         value: None,
@@ -329,7 +366,7 @@ pub const OPTIONS: &[Opt] = &[
 impl Opt {
     /// An option of a persona's that takes no value.
     pub const fn flag(id: Id, short: char, long: &'static str, help: &'static str) -> Opt {
-        Opt { id, short: Some(short), long, value: None, env: Env::None, set: None, help }
+        Opt { id, section: Section::Other, short: Some(short), long, value: None, env: Env::None, set: None, help }
     }
 
     /// An option of a persona's with a value.
@@ -340,13 +377,26 @@ impl Opt {
         value: (&'static str, &'static str),
         help: &'static str,
     ) -> Opt {
-        Opt { id, short: Some(short), long, value: Some(value), env: Env::None, set: None, help }
+        Opt {
+            id,
+            section: Section::Other,
+            short: Some(short),
+            long,
+            value: Some(value),
+            env: Env::None,
+            set: None,
+            help,
+        }
+    }
+
+    /// foster's own row of this option.
+    pub fn own(&self) -> &Opt {
+        OPTIONS.iter().find(|own| own.id == self.id).unwrap_or(self)
     }
 
     /// The setter, which a persona's row may have from foster's own row.
     pub fn setter(&self) -> Setter {
-        let own = || OPTIONS.iter().find(|own| own.id == self.id).and_then(|own| own.set);
-        self.set.or_else(own).unwrap_or(nothing)
+        self.set.or(self.own().set).unwrap_or(nothing)
     }
 
     /// `--warn-on-reap` is FOSTER_WARN_ON_REAP.
@@ -391,6 +441,36 @@ fn text(value: &[u8]) -> Result<&str, Bad> {
     std::str::from_utf8(value).map_err(|_| Bad::Value)
 }
 
+/// A signal, by name or number.
+pub fn signal(value: &[u8]) -> Result<Signal, Bad> {
+    text(value)?.parse().map_err(|_| like(near_signal(value)))
+}
+
+/// The name of a signal that may be meant, without SIG.
+fn near_signal(typed: &[u8]) -> Option<String> {
+    let typed = match typed.split_at_checked(3) {
+        Some((sig, name)) if sig.eq_ignore_ascii_case(b"SIG") => name,
+        _ => typed,
+    };
+    let mut nearest = Nearest::to(typed);
+    for signal in (1..=31).filter_map(Signal::new) {
+        nearest.offer(signal.to_string().trim_start_matches("SIG"));
+    }
+    nearest.found()
+}
+
+/// What is wrong with a value that may be meant to be this one.
+fn like(meant: Option<String>) -> Bad {
+    meant.map_or(Bad::Value, Bad::Like)
+}
+
+/// What is wrong with limits: the first name that is none, if it is like one.
+fn limits_like(value: &[u8]) -> Bad {
+    let mut names = value.split(|b| *b == b',').filter_map(|item| item.split(|b| *b == b'=').next());
+    let wrong = names.find(|name| !matches!(*name, b"zombies" | b"pids")).unwrap_or_default();
+    like(nearest(wrong, &["zombies", "pids"]).map(|name| format!("{name}=")))
+}
+
 fn duration(value: &[u8]) -> Result<Duration, Bad> {
     parse_duration(text(value)?).ok_or(Bad::Value)
 }
@@ -401,7 +481,7 @@ fn path(value: &[u8]) -> Result<CString, Bad> {
 
 /// A signal that may ask foster to stop.
 fn arriving(value: &[u8]) -> Result<Signal, Bad> {
-    let signal: Signal = text(value)?.parse().map_err(|_| Bad::Value)?;
+    let signal = signal(value)?;
     if signal.is_catchable() && signal != Signal::CHLD {
         return Ok(signal);
     }
@@ -410,7 +490,7 @@ fn arriving(value: &[u8]) -> Result<Signal, Bad> {
 
 /// A signal that can reach foster.
 fn catchable(value: &[u8]) -> Result<Signal, Bad> {
-    let signal: Signal = text(value)?.parse().map_err(|_| Bad::Value)?;
+    let signal = signal(value)?;
     if signal.is_catchable() {
         return Ok(signal);
     }
@@ -427,11 +507,15 @@ fn wrong_half(text: &str, bad: BadRewrite) -> String {
     let (from, to) = text.split_once(':').unwrap_or((text, ""));
     match bad {
         BadRewrite::NoColon => "give FROM:TO, for example TERM:QUIT".to_owned(),
-        BadRewrite::From => format!("'{}' is no signal; FROM is {ACCEPTED}", OneLine(from.as_bytes())),
-        BadRewrite::To => format!("'{}' is no signal; TO is {ACCEPTED}, or 0 to drop", OneLine(to.as_bytes())),
+        BadRewrite::From => format!("{}; FROM is {ACCEPTED}", no_signal(from)),
+        BadRewrite::To => format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)),
         BadRewrite::Uncatchable(from) => format!("{from} never reaches a program, so it cannot be rewritten"),
         BadRewrite::Chld => format!("{} is foster's own and never forwarded", Signal::CHLD),
     }
+}
+
+fn no_signal(typed: &str) -> String {
+    format!("'{}' is no signal{}", OneLine(typed.as_bytes()), did_you_mean(near_signal(typed.as_bytes())))
 }
 
 /// A code, or `stop`.
@@ -442,7 +526,8 @@ pub fn ok_exit(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
     }
     let text = text(value)?;
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    config.ok_codes.insert(text.parse().ok().filter(|_| digits).ok_or(Bad::Value)?);
+    let code = text.parse().ok().filter(|_| digits);
+    config.ok_codes.insert(code.ok_or_else(|| like(nearest(value, &["stop"])))?);
     Ok(())
 }
 
@@ -450,7 +535,7 @@ fn log_format(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
     config.log.format = match value {
         b"text" => LogFormat::Text,
         b"json" => LogFormat::Json,
-        _ => return Err(Bad::Value),
+        _ => return Err(like(nearest(value, &["text", "json"]))),
     };
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use lexopt::Arg;
 
 use super::help::printed;
+use super::near::{Nearest, did_you_mean, nearest};
 use super::options::{Bad, Env, Given, Id, OPTIONS, Opt};
 use super::persona::{Persona, Wish, by_long, by_short};
 use crate::config::{Config, LIMITS};
@@ -14,6 +15,9 @@ use crate::text::OneLine;
 
 /// No option has this variable: it is a filter, and `-v` is a level.
 const LOG_VARIABLE: &str = "FOSTER_LOG";
+
+/// What all of foster's variables begin with.
+const PREFIX: &str = "FOSTER_";
 
 /// Options about a command have no meaning without one. Most of them are harmless, but somebody may rely on these.
 #[cold]
@@ -27,14 +31,88 @@ fn check_pause(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word.
+/// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word. It has no other error here;
+/// to write it down as lexopt would takes 4 KB of code.
 fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
     parser.next().map_err(|error| match error {
         lexopt::Error::UnexpectedValue { option, value } => {
             format!("option {option} takes no value, but '{}' was given", OneLine(value.as_bytes()))
         }
-        other => other.to_string(),
+        _ => "the options cannot be read".to_owned(),
     })
+}
+
+#[cold]
+fn unknown_option(name: &str, persona: Option<&Persona>, args: &[&CStr]) -> String {
+    // A blank in an option's name: several words came as one, and this is the first that can be it.
+    if name.contains(' ')
+        && let Some(word) =
+            args.iter().map(|arg| arg.to_bytes()).find(|arg| arg.starts_with(b"-") && arg.contains(&b' '))
+    {
+        return one_word(word);
+    }
+    let mut nearest = Nearest::to(name.as_bytes());
+    for opt in persona.map_or(OPTIONS, |persona| persona.options) {
+        if !opt.long.is_empty() {
+            nearest.offer(&format!("--{}", opt.long));
+        }
+        if let Some(short) = opt.short {
+            nearest.offer(&format!("-{short}"));
+        }
+    }
+    format!("unknown option '{}'{}", OneLine(name.as_bytes()), did_you_mean(nearest.found()))
+}
+
+/// The kernel hands over all that follows the program in a `#!` line as one word.
+#[cold]
+fn one_word(word: &[u8]) -> String {
+    let word = OneLine(word);
+    format!(
+        "'{word}' is one word; give each option, value and argument as a word of its own (in a #! line: \
+         #!/usr/bin/env -S foster {word})"
+    )
+}
+
+/// An option's value, in the same word or in the next one. There it must not look like an option, since the value was
+/// forgotten then, and the option would be lost.
+fn value_of(parser: &mut lexopt::Parser, name: &str, wanted: (&str, &str)) -> Result<OsString, String> {
+    let (placeholder, accepted) = wanted;
+    if let Some(value) = parser.optional_value() {
+        let is_short = !name.starts_with("--");
+        return if is_short && value.as_bytes().starts_with(b" ") {
+            Err(one_word(&[name.as_bytes(), value.as_bytes()].concat()))
+        } else {
+            Ok(value)
+        };
+    }
+    let mut words = parser.try_raw_args();
+    let is_value = |word: &OsStr| !word.as_bytes().starts_with(b"-") || word.len() == 1;
+    if let Some(value) = words.as_mut().and_then(|words| words.next_if(is_value)) {
+        return Ok(value);
+    }
+    let next = words.as_ref().and_then(|words| words.peek()).map(|word| OneLine(word.as_bytes()));
+    let instead = match next {
+        Some(next) => format!(", but '{next}' follows; if that is meant, write {name}={next}"),
+        None => String::new(),
+    };
+    Err(format!("option {name} needs {placeholder}: {accepted}{instead}"))
+}
+
+/// The variables that Kubernetes gives to each container where a Service is named foster.
+fn is_from_kubernetes(name: &[u8]) -> bool {
+    name == b"FOSTER_PORT" || name.starts_with(b"FOSTER_PORT_") || name.starts_with(b"FOSTER_SERVICE_")
+}
+
+#[cold]
+fn unknown_variable(name: &[u8]) -> String {
+    // Without what all of them begin with: nobody mistypes that, and its letters would excuse mistakes in the others.
+    let mut nearest = Nearest::to(name.strip_prefix(PREFIX.as_bytes()).unwrap_or(name));
+    for variable in OPTIONS.iter().filter_map(Opt::variable) {
+        nearest.offer(variable.trim_start_matches(PREFIX));
+    }
+    nearest.offer(LOG_VARIABLE.trim_start_matches(PREFIX));
+    let meant = nearest.found().map(|meant| format!("{PREFIX}{meant}"));
+    format!("unknown variable {}{}; see foster --help", OneLine(name), did_you_mean(meant))
 }
 
 /// The limits of `--check=LIMITS`, or the next word if it looks like some.
@@ -48,7 +126,7 @@ fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
 
 /// The FOSTER_ variables of the environment; an entry without `=` is none.
 fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
-    if !entry.starts_with(b"FOSTER_") {
+    if !entry.starts_with(PREFIX.as_bytes()) {
         return None;
     }
     name_and_value(entry)
@@ -59,21 +137,30 @@ fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
 }
 
+/// FOSTER_LOG as a filter; `None` if it is empty. A value that cannot be read is an error, and the error a warning: no typing
+/// error in a log level is to keep a container from starting.
 #[cold]
 fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
     let bad = || {
         format!(
-            "variable {LOG_VARIABLE}: '{}' is no log filter; a level is accepted (off, error, warn, info, debug, trace), \
-             or foster=LEVEL",
-            OneLine(value)
+            "variable {LOG_VARIABLE}: '{}' is no log filter and is ignored{}; give a level (off, error, warn, info, debug, \
+             trace) or foster=LEVEL",
+            OneLine(value),
+            did_you_mean(nearest(value, &["off", "error", "warn", "info", "debug", "trace"]))
         )
     };
     let text = std::str::from_utf8(value).map_err(|_| bad())?;
     if text.trim().is_empty() {
         return Ok(None);
     }
+    // What log calls warn is called warning elsewhere, and in foster's own lines.
+    let text = match text.trim().to_ascii_lowercase().as_str() {
+        "warning" => "warn",
+        "foster=warning" => "foster=warn",
+        _ => text,
+    };
     env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
-    // The syntax takes any other word for the name of a module, so `warning` or `foster:debug` would silence foster altogether.
+    // The syntax takes any other word for the name of a module, so `loud` or `foster:debug` would silence foster altogether.
     let mut directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
     let concerns_foster = |directive: &str| {
         let is_level = directive.parse::<log::LevelFilter>().is_ok();
@@ -118,8 +205,7 @@ impl<'a> CommandLine<'a> {
                 }
             };
             let Some(opt) = opt else {
-                let help = persona.map_or("foster --help".to_owned(), |persona| format!("{} -h", persona.name()));
-                self.refuse(format!("unknown option '{}'; see {help}", OneLine(name.as_bytes())));
+                self.refuse(unknown_option(&name, persona, args));
                 continue;
             };
             if let Some(text) = printed(opt.id, persona) {
@@ -128,27 +214,39 @@ impl<'a> CommandLine<'a> {
                     Some(_) => continue,
                 }
             }
-            if let Err(message) = self.read_option(&mut parser, &name, opt) {
+            if let Err(message) = self.read_option(&mut parser, &name, opt, persona) {
                 self.refuse(message);
             }
         }
     }
 
     #[cold]
-    fn read_option(&mut self, parser: &mut lexopt::Parser, name: &str, opt: &Opt) -> Result<(), String> {
+    fn read_option(
+        &mut self,
+        parser: &mut lexopt::Parser,
+        name: &str,
+        opt: &Opt,
+        persona: Option<&Persona>,
+    ) -> Result<(), String> {
         let value = match opt.value {
             _ if opt.id == Id::Check => {
                 self.is_check = true;
                 let Some(limits) = check_limits(parser) else { return Ok(()) };
                 Some(limits)
             }
-            Some((placeholder, accepted)) => {
+            // The peer takes any word.
+            Some((placeholder, accepted)) if persona.is_some() => {
                 Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
             }
+            Some(wanted) => Some(value_of(parser, name, wanted)?),
             None => None,
         };
         let value = value.as_deref().map(OsStrExt::as_bytes);
-        self.apply(opt, value).map_err(|error| format!("option {name}: {error}"))
+        let mut apply = |value| self.apply(opt, value).map_err(|error| format!("option {name}: {error}"));
+        match value {
+            Some(list) if opt.env == Env::List => list.split(|b| *b == b',').try_for_each(|item| apply(Some(item))),
+            value => apply(value),
+        }
     }
 
     /// foster's own variables. Returns warnings about those that are none.
@@ -159,7 +257,7 @@ impl<'a> CommandLine<'a> {
             if name == LOG_VARIABLE.as_bytes() {
                 match log_filter(value) {
                     Ok(filter) => self.config.log.filter = filter,
-                    Err(message) => self.refuse(message),
+                    Err(warning) => warnings.push(warning),
                 }
             } else if let Some(opt) = Opt::by_variable(name) {
                 if !by_flag.is_on(opt.id)
@@ -167,8 +265,8 @@ impl<'a> CommandLine<'a> {
                 {
                     self.refuse(format!("variable {}: {error}", OneLine(name)));
                 }
-            } else {
-                warnings.push(format!("unknown variable {}; see foster --help", OneLine(name)));
+            } else if !is_from_kubernetes(name) {
+                warnings.push(unknown_variable(name));
             }
         }
         // What was asked on the command line wins over FOSTER_LOG, and that over FOSTER_VERBOSE.
@@ -219,11 +317,12 @@ impl<'a> CommandLine<'a> {
         opt.setter()(&mut self.config, value).map_err(|bad| {
             let shown = OneLine(value);
             match bad {
-                Bad::Value => {
-                    let accepted = opt.value.map_or("", |(_, accepted)| accepted);
-                    format!("'{shown}' is not accepted; give {accepted}")
-                }
                 Bad::Because(reason) => format!("'{shown}' is not accepted: {reason}"),
+                Bad::Value | Bad::Like(_) => {
+                    let accepted = opt.value.map_or("", |(_, accepted)| accepted);
+                    let meant = if let Bad::Like(meant) = bad { Some(meant) } else { None };
+                    format!("'{shown}' is not accepted{}; give {accepted}", did_you_mean(meant))
+                }
             }
         })
     }
@@ -262,7 +361,10 @@ impl<'a> CommandLine<'a> {
                     self.given.note(opt.id, false);
                     Ok(())
                 }
-                _ => Err(format!("'{shown}' is not accepted; give 1 or 0")),
+                _ => {
+                    let meant = nearest(value, &["true", "false", "yes", "off"]);
+                    Err(format!("'{shown}' is not accepted{}; give 1 or 0", did_you_mean(meant)))
+                }
             },
             Env::Count => {
                 let count = std::str::from_utf8(value).ok().and_then(|text| match text {
@@ -293,21 +395,17 @@ mod tests {
         for text in ["debug", "OFF", "foster", "foster=debug", " foster=debug , warn", "foster=", "info/SIGTERM"] {
             assert_eq!(filter(text), Ok(Some(text.to_owned())), "{text}");
         }
+        for (text, as_if) in [("warning", "warn"), (" Warning ", "warn"), ("foster=WARNING", "foster=warn")] {
+            assert_eq!(filter(text), Ok(Some(as_if.to_owned())), "{text}");
+        }
         assert_eq!(filter(" "), Ok(None));
-        for text in
-            ["warning", "foster:debug", "foster.debug", "foster-debug", "foster_debug", "fosterx=debug", "foster::x"]
-                .into_iter()
-                .chain([
-                    "foster::x=debug",
-                    "foster =debug",
-                    "foste=debug",
-                    "Foster=debug",
-                    "foster=loud",
-                    "foster=debug=info",
-                ])
-                .chain(["warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
+        for text in ["foster:debug", "foster.debug", "foster-debug", "foster_debug", "fosterx=debug", "foster::x"]
+            .into_iter()
+            .chain(["foster::x=debug", "foster =debug", "foste=debug", "Foster=debug", "foster=loud", "xwarning"])
+            .chain(["foster=debug=info", "warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
         {
             assert!(filter(text).is_err_and(|error| error.contains("is no log filter")), "{text}");
         }
+        assert!(filter("wran").is_err_and(|error| error.contains("(did you mean warn?)")));
     }
 }

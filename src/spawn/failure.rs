@@ -36,7 +36,7 @@ impl Failure {
             Some(path) => write!(f, "not found in PATH ({})", OneLine(path)),
             None => f.write_str("no such file or directory"),
         });
-        Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}", OneLine(name)) }
+        Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}{}", OneLine(name), one_word(name)) }
     }
 
     /// The kernel refused the fork.
@@ -102,6 +102,20 @@ impl Failure {
         );
         Failure { code: NOT_EXECUTABLE, message }
     }
+}
+
+/// What is wrong with a command like `"sleep 5"`: a shell made words of it, and nobody else does.
+fn one_word(name: &[u8]) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        if !name.contains(&b' ') {
+            return Ok(());
+        }
+        f.write_str("; it is one word: give the command and each argument as a word of its own, as in [")?;
+        for (i, word) in name.split(|b| *b == b' ').filter(|word| !word.is_empty()).enumerate() {
+            write!(f, "{}\"{}\"", if i == 0 { "" } else { ", " }, OneLine(word))?;
+        }
+        f.write_str("]")
+    })
 }
 
 /// No file could be executed. This is the one that tells most about why.

@@ -21,6 +21,9 @@ fn a_bad_command_line_is_one_line_and_125() {
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
     let cases: &[Case] = &[
         (&["-q", "true"], &[], "unknown option '-q'; see foster --help"),
+        (&["-K", "true"], &[], "unknown option '-K' (did you mean -k?); see foster --help"),
+        (&["--gracee=5s", "true"], &[], "unknown option '--gracee' (did you mean --grace?); see"),
+        (&["--stopdelay", "5s", "true"], &[], "unknown option '--stopdelay' (did you mean --stop-delay?); see"),
         (&["-gq", "true"], &[], "unknown option '-q'"),
         (&["--nonsense", "true"], &[], "unknown option '--nonsense'"),
         (&["--nonsense=1", "true"], &[], "unknown option '--nonsense'"),
@@ -32,6 +35,52 @@ fn a_bad_command_line_is_one_line_and_125() {
         (&["-r", "TERM:FOO", "true"], &[], "'FOO' is no signal; TO is a signal name"),
         (&["-r", "KILL:TERM", "true"], &[], "SIGKILL never reaches a program"),
         (&["-p", "FOO", "true"], &[], "option -p: 'FOO' is not accepted; give a signal name (TERM, SIGTERM,"),
+        (
+            &["-r", "TRM:QUIT", "true"],
+            &[],
+            "option -r: 'TRM:QUIT' is not accepted: 'TRM' is no signal (did you mean TERM?);",
+        ),
+        (
+            &["-r", "HUP:0,TERM:SIGQUI", "true"],
+            &[],
+            "'TERM:SIGQUI' is not accepted: 'SIGQUI' is no signal (did you mean QUIT?);",
+        ),
+        (&["-r", "HUP:0,", "true"], &[], "option -r: '' is not accepted: give FROM:TO"),
+        (&["-p", "TREM", "true"], &[], "option -p: 'TREM' is not accepted (did you mean TERM?); give a signal name"),
+        (
+            &["-e", "stp", "true"],
+            &[],
+            "option -e: 'stp' is not accepted (did you mean stop?); give a code from 0 to 255, or stop;",
+        ),
+        (&["-e", "3,", "true"], &[], "option -e: '' is not accepted; give a code"),
+        (&["--log-format", "jsn", "true"], &[], "'jsn' is not accepted (did you mean json?); give text or json"),
+        (&["--check=pids=5%,zombie=5"], &[], "'pids=5%,zombie=5' is not accepted (did you mean zombies=?); give"),
+        (
+            &["true"],
+            &[("FOSTER_GROUP", "ture")],
+            "FOSTER_GROUP: 'ture' is not accepted (did you mean true?); give 1 or 0;",
+        ),
+        (
+            &["--termination-log", "--", "false"],
+            &[],
+            "option --termination-log needs PATH: the path of a file, but '--' follows; \
+          if that is meant, write --termination-log=--; see",
+        ),
+        (
+            &["-C", "-v", "true"],
+            &[],
+            "option -C needs DIR: a directory, but '-v' follows; if that is meant, write -C=-v;",
+        ),
+        (&["-k", "-1", "true"], &[], "option -k needs DURATION: a duration like 25s"),
+        (
+            &["-g /bin/sh", "x"],
+            &[],
+            "'-g /bin/sh' is one word; give each option, value and argument as a word of its own (in a #! line: \
+          #!/usr/bin/env -S foster -g /bin/sh); see",
+        ),
+        (&["--grace 5s", "true"], &[], "'--grace 5s' is one word; give each option,"),
+        (&["-k 5s", "true"], &[], "'-k 5s' is one word; give each option,"),
+        (&["-C /tmp /bin/sh", "x"], &[], "#!/usr/bin/env -S foster -C /tmp /bin/sh)"),
         (&["-p", "32", "true"], &[], "option -p: '32' is not accepted"),
         (&["-e", "256", "true"], &[], "option -e: '256' is not accepted; give a code from 0 to 255, or stop"),
         (&["-e", "+1", "true"], &[], "option -e: '+1' is not accepted"),
@@ -60,20 +109,43 @@ fn a_bad_command_line_is_one_line_and_125() {
         (&["--check", "true"], &[], "option --check runs no command, but 'true' was given; limits are zombies=N"),
         (&["--check", "zombies=1", "--", "true"], &[], "option --check runs no command, but 'true' was given"),
         (&["--check"], &[("FOSTER_CHECK", "1")], "variable FOSTER_CHECK: '1' is not accepted; give zombies=N"),
-        (
-            &["true"],
-            &[("FOSTER_LOG", "foster=loud")],
-            "variable FOSTER_LOG: 'foster=loud' is no log filter; a level is",
-        ),
-        (&["true"], &[("FOSTER_LOG", "foster:debug")], "FOSTER_LOG: 'foster:debug' is no log filter; a level is"),
-        (&["true"], &[("FOSTER_LOG", "warning")], "FOSTER_LOG: 'warning' is no log filter; a level is"),
     ];
     for binary in binaries() {
         for (args, environment, message) in cases {
             let (code, stdout, stderr) = foster(&binary, args, environment);
             assert_eq!((code, stdout.as_str()), (125, ""), "{args:?} {environment:?}: {stderr}");
             assert!(stderr.contains(message), "{args:?} {environment:?}: {stderr}");
+            assert!(stderr.ends_with("; see foster --help\n"), "{args:?} {environment:?}: {stderr}");
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+/// A persona's help is what its peer calls it.
+#[test]
+fn a_personas_refusal_names_its_own_help() {
+    let scratch = Scratch::new("persona-help");
+    for binary in binaries() {
+        for (name, args, line) in [
+            ("tini", &["-g", "--bogus", "true"][..], "unknown option '--bogus'; see tini -h\n"),
+            ("tini", &["-K"], "unknown option '-K'; see tini -h\n"),
+            (
+                "tini",
+                &["-e", "-1", "true"],
+                "option -e: '-1' is not accepted; give a code from 0 to 255; see tini -h\n",
+            ),
+            ("dumb-init", &["--rewrit:", "1:2", "true"], "(did you mean --rewrite?); see dumb-init --help\n"),
+            (
+                "catatonit",
+                &[],
+                "no command given; usage: catatonit [OPTIONS] [--] COMMAND [ARG...]; see catatonit -h\n",
+            ),
+        ] {
+            let link = scratch.path(name);
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(&binary, &link).unwrap();
+            let (code, _, stderr) = foster(&link, args, &[]);
+            assert!(code == 1 && stderr.ends_with(line) && stderr.lines().count() == 1, "{name} {args:?}: {stderr}");
         }
     }
 }
@@ -92,7 +164,9 @@ fn a_refusal_is_said_as_the_rest_of_the_command_line_asks() {
         (&["--log-format", "text", "--bogus"], &[("FOSTER_LOG_FORMAT", "json")], false),
         (&["--bogus", "sh", "--log-format", "json"], &[], false),
         (&["--bogus", "--", "--log-format=json"], &[], false),
-        (&["--bogus", "-C", "--log-format=json", "sh"], &[], false),
+        (&["--bogus", "-C=--log-format=json", "sh"], &[], false),
+        // -C has no value, and the option that stands there is read as one.
+        (&["--bogus", "-C", "--log-format=json", "sh"], &[], true),
         (&["--bogus", "sh"], &[("FOSTER_LOG_FORMAT", "yaml")], false),
         (&["-v", "--bogus", "sh"], &[("FOSTER_LOG", "off")], false),
         (&["--bogus", "sh"], &[("FOSTER_LOG", "foster:debug")], false),
@@ -170,11 +244,84 @@ fn an_option_wins_over_its_variable() {
 }
 
 #[test]
-fn an_unknown_variable_is_a_warning() {
+fn an_unknown_variable_is_a_warning_and_one_of_kubernetes_is_none() {
     for binary in binaries() {
-        let (code, _, stderr) = foster(&binary, &["sh", "-c", "exit 6"], &[("FOSTER_GRACEE", "1")]);
-        assert_eq!(code, 6);
-        assert!(stderr.contains("warning: unknown variable FOSTER_GRACEE; see foster --help"), "{stderr}");
+        for (variable, meant) in [
+            ("FOSTER_GRACEE", " (did you mean FOSTER_GRACE?)"),
+            ("FOSTER_LGO", " (did you mean FOSTER_LOG?)"),
+            ("FOSTER_stop_delay", " (did you mean FOSTER_STOP_DELAY?)"),
+            ("FOSTER_PORTS", ""),
+            ("FOSTER_X", ""),
+        ] {
+            let (code, _, stderr) = foster(&binary, &["sh", "-c", "exit 6"], &[(variable, "1")]);
+            assert_eq!(code, 6);
+            let line = format!("warning: unknown variable {variable}{meant}; see foster --help\n");
+            assert!(stderr.ends_with(&line) && stderr.lines().count() == 1, "{stderr}");
+        }
+        // As for a Service named foster (kubernetes.io, "Discovering services").
+        let service = [
+            ("FOSTER_SERVICE_HOST", "10.0.0.11"),
+            ("FOSTER_SERVICE_PORT", "6379"),
+            ("FOSTER_SERVICE_PORT_HTTP", "6379"),
+            ("FOSTER_PORT", "tcp://10.0.0.11:6379"),
+            ("FOSTER_PORT_6379_TCP", "tcp://10.0.0.11:6379"),
+            ("FOSTER_PORT_6379_TCP_PROTO", "tcp"),
+        ];
+        assert_eq!(foster(&binary, &["true"], &service), (0, String::new(), String::new()));
+    }
+}
+
+#[test]
+fn a_log_level_that_cannot_be_read_is_a_warning_and_the_default() {
+    for binary in binaries() {
+        for (filter, meant) in [
+            ("loud", ""),
+            ("wran", " (did you mean warn?)"),
+            ("foster:debug", ""),
+            ("foster=loud", ""),
+            ("app=debug", ""),
+        ] {
+            // At the default level a warning is said, and info is not.
+            let (code, _, stderr) = foster(&binary, &["sh", "-c", "exit 6"], &[("FOSTER_LOG", filter)]);
+            let line = format!(
+                "warning: variable FOSTER_LOG: '{filter}' is no log filter and is ignored{meant}; give a level \
+                 (off, error, warn, info, debug, trace) or foster=LEVEL\n"
+            );
+            assert!(code == 6 && stderr.ends_with(&line) && stderr.lines().count() == 1, "{stderr}");
+            let (_, _, stderr) = foster(&binary, &["true"], &[("FOSTER_LOG", filter), ("FOSTER_VERBOSE", "1")]);
+            assert!(stderr.contains("info: started command"), "the other variable counts then: {stderr}");
+        }
+        for filter in ["warning", "WARNING", "foster=warning"] {
+            let (code, _, stderr) = foster(&binary, &["true"], &[("FOSTER_LOG", filter), ("FOSTER_X", "")]);
+            assert!(code == 0 && stderr.contains("warning: unknown variable FOSTER_X"), "{filter}: {stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_flags_variable_is_on_or_off_in_any_case() {
+    for binary in binaries() {
+        for (value, is_on) in ["1", "true", "YES", "On"]
+            .map(|value| (value, true))
+            .into_iter()
+            .chain(["0", "False", "NO", "off", ""].map(|value| (value, false)))
+        {
+            // A pause runs no command, so this is refused where the flag is on.
+            let (code, _, stderr) = foster(&binary, &["true"], &[("FOSTER_PAUSE", value)]);
+            assert_eq!(code == 125, is_on, "{value}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn an_option_takes_a_list_as_its_variable_does() {
+    for binary in binaries() {
+        for code in ["3", "4"] {
+            let (ended, _, stderr) =
+                foster(&binary, &["-e", "3,4", "-e", "5", "sh", "-c", &format!("exit {code}")], &[]);
+            assert_eq!((ended, stderr.as_str()), (0, ""), "{code}");
+        }
     }
 }
 
@@ -184,6 +331,30 @@ fn options_end_at_the_first_word_that_is_none() {
         for args in [&["echo", "-g", "--help", "-l"][..], &["-g", "--", "echo", "-g", "--help", "-l"]] {
             assert_eq!(foster(&binary, args, &[]), (0, "-g --help -l\n".to_owned(), String::new()));
         }
+    }
+}
+
+/// A terminal that nobody made wider has 80 columns.
+#[test]
+fn every_help_fits_into_80_columns_and_is_grouped() {
+    let scratch = Scratch::new("help");
+    let binary = &binaries()[0];
+    for (name, option, sections) in [
+        ("foster", "--help", &["Stopping:", "Signals:", "User and directory:", "What is said:", "Other:"][..]),
+        ("tini", "-h", &["Stopping:", "Signals:", "What is said:", "Other:"]),
+        ("dumb-init", "--help", &["Signals:", "What is said:", "Other:"]),
+        ("catatonit", "-h", &["Signals:", "Other:"]),
+    ] {
+        let link = scratch.path(name);
+        std::os::unix::fs::symlink(binary, &link).unwrap();
+        let (code, help, stderr) = foster(&link, &[option], &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{name}");
+        for line in help.lines() {
+            assert!(line.len() <= 80 && line.trim_end() == line, "{name}: {} columns: '{line}'", line.len());
+        }
+        let headings: Vec<&str> = help.lines().filter(|line| !line.starts_with(' ') && line.ends_with(':')).collect();
+        assert_eq!(headings, sections, "{name}");
+        assert!(help.contains(&format!("usage: {name} [OPTIONS] [--] COMMAND [ARG...]\n")), "{help}");
     }
 }
 
@@ -225,6 +396,15 @@ fn a_command_that_cannot_run_is_one_line_and_the_code_of_env() {
         ("no-such-command", 127, &format!("cannot run 'no-such-command': not found in {in_path}")),
         ("./no/such/file", 127, "cannot run './no/such/file': no such file or directory"),
         ("", 127, "cannot run '': no such file or directory"),
+        (
+            "sleep 5",
+            127,
+            &format!(
+                "not found in {in_path}; it is one word: give the command and each argument as a word of its own, as in \
+                 [\"sleep\", \"5\"]\n"
+            ),
+        ),
+        ("/bin/sh -c x", 127, "it is one word: give"),
         (directory.to_str().unwrap(), 126, "directory: it is a directory"),
         ("directory", 126, "directory: it is a directory"),
         (&no_execute_bit, 126, "permission denied: the file has no execute permission"),
