@@ -74,15 +74,8 @@ impl Controller {
         Some(Controller { version, directory, mount })
     }
 
-    /// How many processes of this cgroup the kernel has killed because memory ran out. v2 counts those of the cgroups
-    /// below it as well; Linux before 4.13 counts none.
-    #[cold]
-    #[cfg(test)]
-    pub fn oom_kills(&self) -> Option<u64> {
-        value_of(&read(&self.oom_file()?)?, OOM_KILL)
-    }
-
-    /// The file with that count.
+    /// The file with the count of the processes of this cgroup that the kernel has killed because memory ran out. v2 counts
+    /// those of the cgroups below it as well; Linux before 4.13 counts none.
     #[cold]
     fn oom_file(&self) -> Option<PathBuf> {
         match self.version {
@@ -508,7 +501,7 @@ mod tests {
         }
 
         fn oom_kills(&self) -> Option<u64> {
-            self.find("memory")?.oom_kills()
+            value_of(&read(&self.find("memory")?.oom_file()?)?, OOM_KILL)
         }
 
         fn pids(&self) -> Option<(u64, Option<u64>)> {
