@@ -380,6 +380,7 @@ pub struct Mount {
 }
 
 /// Reads a line of /proc/self/mountinfo (proc_pid_mountinfo(5)); `None`: it is no hierarchy with this controller.
+#[cold]
 pub fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let root = unescape(fields.nth(3)?);
@@ -417,6 +418,7 @@ fn leads_out(path: &[u8]) -> bool {
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits (`mangle` in fs/proc_namespace.c).
+#[cold]
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
