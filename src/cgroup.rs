@@ -74,15 +74,8 @@ impl Controller {
         Some(Controller { version, directory, mount })
     }
 
-    /// How many processes of this cgroup the kernel has killed because memory ran out. v2 counts those of the cgroups
-    /// below it as well; Linux before 4.13 counts none.
-    #[cold]
-    #[cfg(test)]
-    pub fn oom_kills(&self) -> Option<u64> {
-        value_of(&read(&self.oom_file()?)?, OOM_KILL)
-    }
-
-    /// The file with that count.
+    /// The file with the count of the processes of this cgroup that the kernel has killed because memory ran out. v2 counts
+    /// those of the cgroups below it as well; Linux before 4.13 counts none.
     #[cold]
     fn oom_file(&self) -> Option<PathBuf> {
         match self.version {
@@ -387,6 +380,7 @@ pub struct Mount {
 }
 
 /// Reads a line of /proc/self/mountinfo (proc_pid_mountinfo(5)); `None`: it is no hierarchy with this controller.
+#[cold]
 pub fn parse_mount(line: &[u8], version: Version, name: &str) -> Option<Mount> {
     let mut fields = line.split(|b| *b == b' ');
     let root = unescape(fields.nth(3)?);
@@ -424,6 +418,7 @@ fn leads_out(path: &[u8]) -> bool {
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits (`mangle` in fs/proc_namespace.c).
+#[cold]
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -508,7 +503,7 @@ mod tests {
         }
 
         fn oom_kills(&self) -> Option<u64> {
-            self.find("memory")?.oom_kills()
+            value_of(&read(&self.find("memory")?.oom_file()?)?, OOM_KILL)
         }
 
         fn pids(&self) -> Option<(u64, Option<u64>)> {

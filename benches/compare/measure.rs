@@ -77,7 +77,7 @@ fn held(bench: &Bench, subject: &Subject) -> (Running, PathBuf) {
 pub fn start_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
     let (running, gate) = held(bench, subject);
     let calls = tracer::system_calls_of_the_start(running.pid, || std::fs::write(gate, "").expect("written"));
-    Some(calls.len() as f64)
+    Some(calls.to_the_exec.len() as f64)
 }
 
 /// User instructions from the init's execve to its fork.

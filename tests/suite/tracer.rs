@@ -28,6 +28,8 @@ pub enum Stop {
     Child(i32),
     /// It has executed a program.
     Exec,
+    /// It is about to end, and still has its memory.
+    Ending,
     /// After one instruction, or because it was interrupted, or when a new child begins.
     Trap,
     /// A signal is being delivered, which the next resumption hands on.
@@ -51,6 +53,7 @@ impl Tracee {
             | libc::PTRACE_O_TRACEFORK
             | libc::PTRACE_O_TRACEVFORK
             | libc::PTRACE_O_TRACECLONE
+            | libc::PTRACE_O_TRACEEXIT
             | libc::PTRACE_O_EXITKILL;
         ptrace(libc::PTRACE_SEIZE, pid, 0, c_long::from(options));
         Tracee { pid }
@@ -136,6 +139,7 @@ impl Tracee {
                 Stop::Child(i32::try_from(child).expect("a pid"))
             }
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Exec,
+            (libc::PTRACE_EVENT_EXIT, _) => Stop::Ending,
             (0, signal) if signal == libc::SIGTRAP | 0x80 => self.system_call(),
             (0, signal) if signal != libc::SIGTRAP => Stop::Signal(signal),
             _ => Stop::Trap,
@@ -170,11 +174,18 @@ fn ptrace(request: impl Into<i64>, pid: i32, address: c_long, data: c_long) {
     assert!(done >= 0, "ptrace({request:#x}, {pid}): {}", std::io::Error::last_os_error());
 }
 
-/// The numbers of an init's system calls after its own execve until that of its command, which is the last: its own until
-/// it has forked, then the child's. What the init does meanwhile, after a fork that does not wait, is not the start's.
-///
+/// The numbers of the system calls of a start.
+#[derive(Debug)]
+pub struct StartCalls {
+    /// After the init's own execve until that of its command, which is the last: its own until it has forked, then the
+    /// child's. What an init does meanwhile, after a fork that does not wait, is not the start's.
+    pub to_the_exec: Vec<u64>,
+    /// The init's own from there until it sleeps, with the call that it sleeps in.
+    pub until_asleep: Vec<u64>,
+}
+
 /// `init` is about to execute the init, and does so when `go` is called.
-pub fn system_calls_of_the_start(init: i32, go: impl FnOnce()) -> Vec<u64> {
+pub fn system_calls_of_the_start(init: i32, go: impl FnOnce()) -> StartCalls {
     let init = Tracee::seize(init);
     go();
     run_to_exec(&init);
@@ -196,9 +207,9 @@ pub fn system_calls_of_the_start(init: i32, go: impl FnOnce()) -> Vec<u64> {
             _ => {}
         }
     }
-    // The child first: it may be that the init waits for it before it can be let go.
+    // The child first: it may be that the init waits for it before it goes on.
     drop(child);
-    calls
+    StartCalls { to_the_exec: calls, until_asleep: calls_until_asleep(&init, Stop::Trap) }
 }
 
 /// A new child, or thread, of a tracee is traced as well, and stops at its beginning.
@@ -236,9 +247,18 @@ pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> u64 {
     let init = Tracee::seize(init);
     init.interrupt();
     happen();
-    let mut calls = 0;
-    let mut stop = Stop::Trap;
-    loop {
+    calls_until_asleep(&init, Stop::Trap).len() as u64
+}
+
+/// More than any init makes for what is asked of it here, 12 of them for each of 5,000 orphans: one that makes so many does
+/// not sleep at all.
+const SLEEPLESS: usize = 2_000_000;
+
+/// The system calls of a tracee from this stop until it sleeps, or has ended.
+fn calls_until_asleep(init: &Tracee, from: Stop) -> Vec<u64> {
+    let mut calls = Vec::new();
+    let mut stop = from;
+    while calls.len() < SLEEPLESS {
         init.resume(Until::SystemCall, stop);
         let mut asleep = None;
         let next = init.wait_unless(|| {
@@ -246,7 +266,7 @@ pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> u64 {
             state(init.pid) == 'S' && since.elapsed() > Duration::from_millis(30)
         });
         match next {
-            Some(Stop::Entry(_)) => calls += 1,
+            Some(Stop::Entry(number)) => calls.push(number),
             Some(Stop::Child(pid)) => let_go(pid),
             Some(Stop::Ended) => return calls,
             Some(_) => {}
@@ -256,6 +276,20 @@ pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> u64 {
     }
     init.interrupt();
     calls
+}
+
+/// Lets a process live until it is about to end, with all of its memory still there. It ends when what is returned is
+/// dropped.
+pub fn run_to_its_end(pid: i32, happen: impl FnOnce()) -> Tracee {
+    let tracee = Tracee::seize(pid);
+    happen();
+    let mut stop = tracee.wait();
+    while stop != Stop::Ending {
+        assert_ne!(stop, Stop::Ended, "it has ended unseen");
+        tracee.resume(Until::SystemCall, stop);
+        stop = tracee.wait();
+    }
+    tracee
 }
 
 /// A process's state as the kernel's letter.
