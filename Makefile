@@ -12,7 +12,9 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup target add $(1) $(2)
 
 .PHONY: build aarch64 oldest deb smallest demo test quick bench check packages
+.PHONY: everywhere release image wheel debs rpm pkgbuild
 .DELETE_ON_ERROR:
+EMULATORS := $(shell awk '/qemu/ { print $$7 }' packaging/architectures)
 
 # What the goals need, by what is looked for and the package that has it; tests/needs.sh installs what is missing, or says
 # in one line all that is. A goal that needs more says so below, and what is looked for first is all of it.
@@ -46,9 +48,37 @@ deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
 
 # Built once and run for a second: not optimized.
+TOOL := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install -q --locked --root target/tools
 target/tools/bin/cargo-deb: | packages
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-	    cargo install -q --locked --no-default-features --root target/tools cargo-deb@3.8.0
+	$(TOOL) --no-default-features cargo-deb@3.8.0
+target/tools/bin/cargo-generate-rpm: | packages
+	$(TOOL) cargo-generate-rpm@0.21.1
+target/tools/bin/cargo-cyclonedx: | packages
+	$(TOOL) cargo-cyclonedx@0.5.9
+
+# What a release has, in target/dist, for every architecture of packaging/architectures; and each of it had as its users
+# have it: installed, pulled, run. `make test` builds this machine's part alone.
+DIST := target/dist
+PACKAGERS := s390x-linux-gnu-gcc=gcc-s390x-linux-gnu,libc6-dev-s390x-cross rpmbuild=rpm $(DEB_NEEDS)
+release image wheel debs rpm pkgbuild: NEEDS += $(PACKAGERS)
+release: $(addprefix target/tools/bin/,cargo-deb cargo-generate-rpm cargo-cyclonedx) | packages
+	packaging/release $(DIST) binaries image wheel deb rpm pkgbuild bom sums
+
+# One of these alone, with the binaries. `make deb` is for this machine's alone.
+image wheel pkgbuild: | packages
+	packaging/release $(DIST) binaries $@
+debs: target/tools/bin/cargo-deb | packages
+	packaging/release $(DIST) binaries deb
+rpm: target/tools/bin/cargo-generate-rpm | packages
+	packaging/release $(DIST) binaries rpm
+
+everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(RUNTIMES) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
+    pacman=pacman-package-manager
+everywhere: release deb target/registry target/emulator target/venv/twine
+	cargo build --examples
+	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin" \
+	    TEST_DIST=$(CURDIR)/$(DIST) TEST_VENVS=$(CURDIR)/target/venv TEST_BINARIES=$(CURDIR)/$(DIST)/foster-$(ARCH) \
+	    cargo test --no-fail-fast --test suite -- packages:: channels::
 
 # The smallest build: the standard library built along, for size, and a panic that only aborts. Nightly Rust, so nothing
 # that is shipped; docs/performance.md has its size. Tested like the others, but for what tells of a panic or of memory.
@@ -129,14 +159,20 @@ target/venv/examples: | packages
 	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)
 	mv $@.new $@
 
-# Debian's servers, an emulator for aarch64, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
+target/venv/twine: | packages
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip install -q --disable-pip-version-check twine
+	mv $@.new $@
+
+# Debian's servers, a registry, emulators, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
 # would come services that are started, with the second file formats that the kernel is told of, with fish man-db's timer.
 target/servers: DEBS := nginx postgresql redis-server
 target/emulator: DEBS := qemu-user-static
 target/fish: DEBS := fish
+target/registry: DEBS := docker-registry
 target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
-target/servers target/emulator target/fish target/docker target/kernel: | packages
+target/servers target/emulator target/fish target/registry target/docker target/kernel: | packages
 	tests/unpack.sh $@ $(DEBS)
-	@# Of all the machines that the emulator knows, one.
-	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' ! -name 'qemu-aarch64*' -delete)
+	@# Of all the machines that the emulator knows, those of the table.
+	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)

@@ -3,7 +3,9 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
 mod aarch64;
+mod architectures;
 mod budgets;
+mod channels;
 mod check;
 mod command_line;
 mod commands;
