@@ -233,8 +233,9 @@ fn without_memory_at_the_start_one_line_and_125() {
     for binary in binaries().iter().filter(|binary| binary.to_string_lossy().contains("-musl/")) {
         let mut refusals = 0;
         for first in 1.. {
-            let fault = format!("inject=brk,mmap:error=ENOMEM:when={first}+");
-            let strace = ["strace", "-o", "/dev/null", "-e", "trace=brk,mmap", "-e", &fault, "--"];
+            // mmap2 is what mmap is called by a program of 32 bits.
+            let fault = format!("inject=brk,mmap,?mmap2:error=ENOMEM:when={first}+");
+            let strace = ["strace", "-o", "/dev/null", "-e", "trace=brk,mmap,?mmap2", "-e", &fault, "--"];
             // strace is PID 1, and foster its child.
             // An argument that is larger than the arena, without which a start asks for no memory at all.
             let run = Foster::new(binary, Place::Pid1).after(&strace).run(&["true", &"x".repeat(100_000)]);
