@@ -34,6 +34,10 @@ struct SigInfo {
 const REST: usize = if cfg!(target_pointer_width = "64") { 12 } else { 26 };
 const _: () = assert!(size_of::<SigInfo>() == 128 && align_of::<SigInfo>() == size_of::<usize>());
 
+// MIPS, SPARC, Alpha and PA-RISC have other numbers than signal.rs.
+const _: () = assert!(libc::SIGCHLD == 17 && libc::SIGCONT == 18 && libc::SIGSTOP == 19 && libc::SIGTSTP == 20);
+const _: () = assert!(libc::SIGTTIN == 21 && libc::SIGTTOU == 22 && libc::SIGPIPE == 13 && libc::SIGKILL == 9);
+
 // The kernel has a mask of 64 signals as machine words, the lowest first. A u64 is the same, but on machines that have 32 bits
 // and put the highest byte first.
 const _: () = assert!(cfg!(target_pointer_width = "64") || cfg!(target_endian = "little"));
@@ -330,6 +334,40 @@ fn is_pending(signal: Signal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The kernel writes as much as it has: a structure that is too short would be written beyond its end.
+    #[test]
+    fn the_kernels_sigaction_has_just_this_size() {
+        const UNTOUCHED: usize = 0x5a5a_5a5a;
+        let mut old = [UNTOUCHED; KERNEL_SIGACTION_WORDS + 4];
+        let none = ptr::null::<usize>();
+        // SAFETY: old is longer than the kernel's structure, and lives through the call.
+        let asked = unsafe { libc::syscall(libc::SYS_rt_sigaction, 10, none, &raw mut old, MASK_BYTES) };
+        assert_eq!(asked, 0);
+        let written = old.iter().rposition(|word| *word != UNTOUCHED).map(|last| last + 1);
+        // Where there is no restorer, the mask is a word earlier.
+        assert!(written <= Some(KERNEL_SIGACTION_WORDS) && written >= Some(KERNEL_SIGACTION_WORDS - 1), "{written:?}");
+    }
+
+    /// What one process queues for itself comes back as it was, and says who sent it.
+    #[test]
+    fn a_siginfo_is_the_kernels() {
+        let signal = Signal::new(40).expect("a signal");
+        let blocked = set_signal_mask(SignalSet::ALL);
+        let payload = Payload { code: -1, pid: 4711, uid: 70_000, value: usize::MAX - 5 };
+        // To this thread, since other tests' threads would take it too.
+        let info = sig_info(signal, payload);
+        // SAFETY: takes numbers, and a siginfo that is only read.
+        let sent = unsafe {
+            let thread = libc::syscall(libc::SYS_gettid);
+            libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), thread, signal.number(), &raw const info)
+        };
+        assert_eq!(sent, 0);
+        let delivery = wait_for_signal(Some(Duration::from_secs(30))).expect("a signal");
+        assert_eq!((delivery.signal, delivery.payload), (signal, Some(payload)));
+        assert_eq!(delivery.sender, Sender::Process { pid: 4711, uid: 70_000, name: None });
+        set_signal_mask(blocked);
+    }
 
     /// With SIGCONT, so that a machine survives a broken check.
     #[test]

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
-mod aarch64;
 mod architectures;
 mod budgets;
 mod channels;
