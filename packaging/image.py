@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the OCI images, each for all architectures in one file, without a daemon: image.py DIST [ARCH...]
 
-DIST has the release's files, foster-ARCH; packaging/build has made the rest. Made from them:
+DIST has the release's files, foster-ARCH; packaging/release has built the rest. Made from them:
 - DIST/foster-image.tar: /foster and nothing else, for COPY --from;
 - DIST/foster-installer-image.tar: the same and a cp, for pods that copy foster into a volume.
 

@@ -20,7 +20,7 @@ class Architecture:
         self.wheel_tags = tags.split(".")
 
     def example(self, name):
-        """An example of the crate that packaging/build has built."""
+        """An example of the crate that packaging/release has built."""
         return ROOT / "target" / self.target / "release/examples" / name
 
 
