@@ -625,9 +625,10 @@ fn what_is_not_run_is_about_things_that_exist() {
     }
 }
 
-/// The lines that want a release, in the documents' order.
+/// The lines that want a release, in the documents' order, and the one between them that checks a download.
 pub fn for_release() -> Vec<String> {
-    lines().into_iter().filter(|line| runner(line) == Runner::Channels).map(|line| line.text).collect()
+    let is_for = |line: &Line| runner(line) == Runner::Channels || line.text.starts_with("sha256sum ");
+    lines().into_iter().filter(is_for).map(|line| line.text).collect()
 }
 
 /// The lines for a script of tests/runtimes, one a line: the text, a tab, and what the document shows, with \\n in between.
