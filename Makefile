@@ -4,14 +4,18 @@ ARCH := $(shell uname -m)
 MUSL := $(ARCH)-unknown-linux-musl
 GNU := $(ARCH)-unknown-linux-gnu
 FOSTER := target/$(MUSL)/release/foster
-AARCH64 := target/aarch64-unknown-linux-musl/release/foster
+I686 := target/i686-unknown-linux-musl/release/foster
+# Those for which packaging/ makes releases, and the emulators of those that this machine cannot run.
+ARCHES := $(shell awk '/^[^\#]/ { print $$1 }' packaging/architectures)
+EMULATORS := $(shell awk '$$7 ~ /qemu/ { print $$7 }' packaging/architectures)
 GUNICORNS := 23.0.0 latest
 PID1 := target/peers/bin/pid1
 VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 # Another target of the toolchain; rustup speaks only where that is not there yet.
 add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup target add $(1) $(2)
 
-.PHONY: build aarch64 oldest deb smallest demo test quick bench check packages
+.PHONY: build architectures oldest deb smallest demo test quick bench check packages
+.PHONY: everywhere release image wheel debs rpm pkgbuild
 .DELETE_ON_ERROR:
 
 # What the goals need, by what is looked for and the package that has it; tests/needs.sh installs what is missing, or says
@@ -19,16 +23,17 @@ add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup targe
 NEEDS := cc=gcc libc.so=libc6-dev
 packages:
 	@tests/needs.sh $(NEEDS)
-build check aarch64 oldest deb smallest: | packages
+build check oldest deb smallest: | packages
 
 build:
 	@$(call add-target,$(MUSL))
 	cargo build --release --target $(MUSL)
 
-# The linker comes with Rust, so no cross compiler is needed.
-aarch64:
-	@$(call add-target,aarch64-unknown-linux-musl)
-	cargo build --release --target aarch64-unknown-linux-musl
+# For every architecture. The linker comes with Rust, but s390x wants a cross compiler.
+S390X := s390x-linux-gnu-gcc=gcc-s390x-linux-gnu,libc6-dev-s390x-cross
+architectures: NEEDS += $(S390X)
+architectures: | packages
+	for arch in $(ARCHES); do packaging/cargo $$arch build --release || exit; done
 
 # With the oldest Rust that Cargo.toml promises. clippy's incompatible_msrv says on any Rust what would be too new.
 OLDEST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -46,9 +51,28 @@ deb: build target/tools/bin/cargo-deb
 	target/tools/bin/cargo-deb deb -q --no-build --no-strip --target $(MUSL) --variant compat --output target/deb/foster-compat.deb
 
 # Built once and run for a second: not optimized.
+TOOL := CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off cargo install -q --locked --root target/tools
 target/tools/bin/cargo-deb: | packages
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-	    cargo install -q --locked --no-default-features --root target/tools cargo-deb@3.8.0
+	$(TOOL) --no-default-features cargo-deb@3.8.0
+target/tools/bin/cargo-generate-rpm: | packages
+	$(TOOL) cargo-generate-rpm@0.21.1
+target/tools/bin/cargo-cyclonedx: | packages
+	$(TOOL) cargo-cyclonedx@0.5.9
+
+# What a release has, in target/dist, for every architecture of packaging/architectures.
+DIST := target/dist
+PACKAGERS := $(S390X) rpmbuild=rpm $(DEB_NEEDS)
+release image wheel debs rpm pkgbuild: NEEDS += $(PACKAGERS)
+release: $(addprefix target/tools/bin/,cargo-deb cargo-generate-rpm cargo-cyclonedx) | packages
+	packaging/release $(DIST) binaries image wheel deb rpm pkgbuild bom sums
+
+# One of these alone, with the binaries. `make deb` is for this machine's alone.
+image wheel pkgbuild: | packages
+	packaging/release $(DIST) binaries $@
+debs: target/tools/bin/cargo-deb | packages
+	packaging/release $(DIST) binaries deb
+rpm: target/tools/bin/cargo-generate-rpm | packages
+	packaging/release $(DIST) binaries rpm
 
 # The smallest build: the standard library built along, for size, and a panic that only aborts. Nightly Rust, so nothing
 # that is shipped; docs/performance.md has its size. Tested like the others, but for what tells of a panic or of memory.
@@ -85,16 +109,28 @@ ifdef TEST_ALL
 RUNTIMES += root:qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif
-test: NEEDS += $(DEB_NEEDS) $(PACKAGES) $(RUNTIMES)
-test: check $(VENVS) target/servers target/emulator target/fish build aarch64 oldest deb $(PID1)
+test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(RUNTIMES)
+test: check $(VENVS) target/servers target/emulator target/fish build architectures oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
 	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin:$(CURDIR)/target/fish/bin" \
-	    TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_VENVS=$(CURDIR)/target/venv \
-	    TEST_SERVERS=$(CURDIR)/target/servers TEST_AARCH64=$(CURDIR)/$(AARCH64) \
+	    TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster:$(CURDIR)/$(I686) \
+	    TEST_VENVS=$(CURDIR)/target/venv TEST_SERVERS=$(CURDIR)/target/servers TEST_BUILDS=$(CURDIR)/target \
 	    TEST_PEERS=$(CURDIR)/$(dir $(PID1)) cargo test --no-fail-fast
+	packaging/cargo i686 test --lib -- sys:: memory::
 	# Two minutes of it, with the machine to itself.
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
+
+# A release, and each of it had as its users have it: installed, pulled, run. `make test` does this machine's part alone.
+everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(RUNTIMES) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
+    pacman=pacman-package-manager
+everywhere: release deb target/registry target/emulator target/venv/twine
+	cargo build --examples
+	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin" \
+	    TEST_DIST=$(CURDIR)/$(DIST) TEST_VENVS=$(CURDIR)/target/venv TEST_BINARIES=$(CURDIR)/$(DIST)/foster-$(ARCH) \
+	    cargo test --no-fail-fast --test suite -- packages:: channels::
+	export PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin"; \
+	    for arch in $(ARCHES); do packaging/cargo $$arch test --lib -- sys:: memory:: || exit; done
 
 # Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in two.
 PEERS := tini tini-static dumb-init catatonit
@@ -129,14 +165,21 @@ target/venv/examples: | packages
 	$@.new/bin/pip install -q --disable-pip-version-check $(SCHEMAS)
 	mv $@.new $@
 
-# Debian's servers, an emulator for aarch64, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
+target/venv/twine: | packages
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip install -q --disable-pip-version-check twine
+	mv $@.new $@
+
+# Debian's servers, a registry, emulators, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
 # would come services that are started, with the second file formats that the kernel is told of, with fish man-db's timer.
 target/servers: DEBS := nginx postgresql redis-server
 target/emulator: DEBS := qemu-user-static
 target/fish: DEBS := fish
+target/registry: DEBS := docker-registry
+target/emulator: packaging/architectures
 target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
-target/servers target/emulator target/fish target/docker target/kernel: | packages
+target/servers target/emulator target/fish target/registry target/docker target/kernel: | packages
 	tests/unpack.sh $@ $(DEBS)
-	@# Of all the machines that the emulator knows, one.
-	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' ! -name 'qemu-aarch64*' -delete)
+	@# Of all the machines that the emulator knows, those of the table.
+	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)

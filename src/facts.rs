@@ -98,7 +98,7 @@ pub struct Orphan {
     /// CPU time of it and of the children that it waited for, user and system (getrusage(2), RUSAGE_CHILDREN).
     pub cpu: Duration,
     /// Its largest resident set, or that of its largest child, in KiB.
-    pub max_rss_kib: i64,
+    pub max_rss_kib: u64,
     /// How much the cgroup's oom_kill count rose meanwhile; looked at only if SIGKILL ended it.
     pub oom_kills: u64,
 }

@@ -6,7 +6,8 @@
 //!
 //! For musl alone, whose own code unwinds nothing: parts of a static glibc want the real one.
 //!
-//! The interface is the Itanium C++ ABI's, level I. Only `_Unwind_Backtrace` is ever called, in a panic.
+//! The interface is the Itanium C++ ABI's, level I; on 32-bit Arm that of its own exception handling (EHABI), which adds the
+//! routines that every function's entry in the unwind table names. Only `_Unwind_Backtrace` is ever called, in a panic.
 
 use std::ffi::c_int;
 
@@ -36,4 +37,9 @@ never_called! {
     _Unwind_DeleteException _Unwind_FindEnclosingFunction _Unwind_GetCFA _Unwind_GetDataRelBase _Unwind_GetIP
     _Unwind_GetIPInfo _Unwind_GetLanguageSpecificData _Unwind_GetRegionStart _Unwind_GetTextRelBase
     _Unwind_RaiseException _Unwind_Resume _Unwind_SetGR _Unwind_SetIP
+}
+
+#[cfg(target_arch = "arm")]
+never_called! {
+    _Unwind_VRS_Get _Unwind_VRS_Set __aeabi_unwind_cpp_pr0 __aeabi_unwind_cpp_pr1 __aeabi_unwind_cpp_pr2 __gnu_unwind_frame
 }

@@ -280,8 +280,9 @@ pub struct Payload {
     pub pid: i32,
     /// `si_uid` of the one who queued it.
     pub uid: u32,
-    /// `si_value`, the integer or the pointer, as the machine word that holds either.
-    pub value: u64,
+    /// `si_value`, the integer or the pointer, as the machine word that holds either. From a sender of 64 bits a foster of 32
+    /// gets the lower half, which is the integer.
+    pub value: usize,
 }
 
 /// One signal as foster received it.

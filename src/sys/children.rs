@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
+use libc::c_long;
 use nix::errno::Errno;
 
 use crate::signal::Signal;
@@ -27,7 +28,7 @@ pub struct Usage {
     /// User and system CPU time.
     pub cpu: Duration,
     /// Largest resident set in KiB.
-    pub max_rss_kib: i64,
+    pub max_rss_kib: u64,
 }
 
 /// __WALL: also children whose parent cloned them with another exit signal than SIGCHLD (wait4(2)).
@@ -89,24 +90,36 @@ pub fn peek_any() -> Result<Option<Peeked>, NoNews> {
 /// # Errors
 /// There is no news of it (any more).
 pub fn reap_with_usage(pid: Option<i32>) -> Result<(Waited, Usage), NoNews> {
-    // SAFETY: all zero is a valid rusage.
-    let mut usage: libc::rusage = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut usage = KernelRusage::default();
     let reaped = wait4(pid.unwrap_or(-1), &raw mut usage)?;
-    let time = |t: libc::timeval| {
-        Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))
-            .saturating_add(Duration::from_micros(u64::try_from(t.tv_usec).unwrap_or(0)))
+    let time = |[seconds, microseconds]: [c_long; 2]| {
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+            .saturating_add(Duration::from_micros(u64::try_from(microseconds).unwrap_or(0)))
     };
-    let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
-    Ok((reaped, Usage { cpu, max_rss_kib: usage.ru_maxrss }))
+    let cpu = time(usage.user).saturating_add(time(usage.system));
+    Ok((reaped, Usage { cpu, max_rss_kib: u64::try_from(usage.max_rss_kib).unwrap_or(0) }))
 }
 
-/// Raw, because nix's waitpid answers EINVAL for a child that a real-time signal ended, after it has reaped it.
+/// The kernel's rusage (include/uapi/linux/resource.h).
+#[repr(C)]
+#[derive(Default)]
+struct KernelRusage {
+    /// Seconds and microseconds.
+    user: [c_long; 2],
+    system: [c_long; 2],
+    max_rss_kib: c_long,
+    rest: [c_long; 13],
+}
+
+/// By the system call: nix's waitpid answers EINVAL for a child that a real-time signal ended, after it has reaped it, and the
+/// wait4(3) that a program of 32 bits gets from musl fills in a usage only if it returns 0, which is no child.
 /// `usage` is null or outlives the call.
-fn wait4(pid: i32, usage: *mut libc::rusage) -> Result<Waited, NoNews> {
+fn wait4(pid: i32, usage: *mut KernelRusage) -> Result<Waited, NoNews> {
     let mut status = 0;
     loop {
         // SAFETY: status lives through the call, and so does usage, as every caller here sees to.
-        match unsafe { libc::wait4(pid, &mut status, ANY_CHILD, usage) } {
+        let returned = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, ANY_CHILD, usage) };
+        match c_int::try_from(returned).unwrap_or(-1) {
             pid @ 1.. => return Ok(Waited { pid, status }),
             // A call that does not wait is not interrupted. Should it happen all the same, "no news" would lose a death.
             -1 if Errno::last() == Errno::EINTR => {}
@@ -153,8 +166,9 @@ fn is_trap_of_exec(pid: i32, signal: Signal) -> bool {
 /// # Errors
 /// What wait4(2) says instead of ECHILD, which is the answer to a process that asks for itself.
 pub fn can_wait_for_children(own: i32) -> Result<(), Errno> {
+    let (no_status, no_usage) = (ptr::null_mut::<c_int>(), ptr::null_mut::<KernelRusage>());
     // SAFETY: neither status nor usage is asked for.
-    unsafe { libc::wait4(own, ptr::null_mut(), libc::WNOHANG, ptr::null_mut()) };
+    unsafe { libc::syscall(libc::SYS_wait4, own, no_status, libc::WNOHANG, no_usage) };
     failed_only_with(Errno::ECHILD)
 }
 

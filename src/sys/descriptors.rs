@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 
+use libc::c_long;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -65,10 +66,12 @@ pub fn above_standard(file: File) -> Result<File, Errno> {
 /// full.
 pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
-    // SAFETY: the iovec and the bytes live through the call, which only reads them. Offset -1 (both halves): here. Raw,
-    // because neither nix nor musl has pwritev2.
+    // The offset is two machine words on every machine. -1: where the file is.
+    let [low, high]: [c_long; 2] = [-1, -1];
+    // SAFETY: the iovec and the bytes live through the call, which only reads them. Raw, because neither nix nor musl has
+    // pwritev2.
     let written = unsafe {
-        libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, -1_i64, -1_i64, libc::RWF_NOWAIT)
+        libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, low, high, libc::RWF_NOWAIT)
     };
     match Errno::result(written) {
         Ok(written) => return all_of(bytes, usize::try_from(written).unwrap_or(0)),

@@ -2,12 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{getpid, getresgid, getresuid, getsid};
 
+use super::signals::KernelTimespec;
 use crate::signal::Signal;
 
 /// Ends this process with a code, and does nothing else.
@@ -129,6 +129,12 @@ pub fn may_signal_everybody() -> bool {
     got == 0 && effective & (1 << CAP_KILL) != 0
 }
 
+/// The calls that take ids of 32 bits. i386's and 32-bit Arm's first ones cut every id to 16.
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{SYS_setgroups, SYS_setresgid, SYS_setresuid};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{SYS_setgroups32 as SYS_setgroups, SYS_setresgid32 as SYS_setresgid, SYS_setresuid32 as SYS_setresuid};
+
 /// Becomes another user for good. Only for the child between fork and exec: these are raw system calls, because the C
 /// library's setuid(3), which nix calls, first sees to the threads of a process whose memory is not the child's own.
 ///
@@ -140,9 +146,9 @@ pub fn become_user(identity: &Identity) -> Result<(), Errno> {
     // SAFETY: the groups live through the call, which only reads them; the others take numbers. The user comes last:
     // without its privileges no group could be changed any more.
     unsafe {
-        Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
-        Errno::result(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
-        Errno::result(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
+        Errno::result(libc::syscall(SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        Errno::result(libc::syscall(SYS_setresgid, *gid, *gid, *gid))?;
+        Errno::result(libc::syscall(SYS_setresuid, *uid, *uid, *uid))?;
     }
     // Ambient capabilities survive a change from one ordinary user to another, and an exec. An old kernel has none.
     // SAFETY: this option takes numbers, no pointer. nix does not have it.
@@ -165,11 +171,10 @@ pub fn since_boot() -> Duration {
 /// By the system call and not through the vDSO, which the C library and nix use. The vDSO is cheaper only from the third
 /// reading on: its pages are faulted in at the start and unmapped at the end, and foster reads a clock about twice in its life.
 fn clock(which: libc::clockid_t) -> Duration {
-    // SAFETY: all zero is a valid timespec.
-    let mut now: libc::timespec = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut now = KernelTimespec::from(Duration::ZERO);
     // SAFETY: now lives through the call, which cannot fail for a clock that every kernel has.
     unsafe { libc::syscall(libc::SYS_clock_gettime, which, &raw mut now) };
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+    Duration::new(u64::try_from(now.seconds).unwrap_or(0), u32::try_from(now.nanoseconds).unwrap_or(0))
 }
 
 /// How many of /proc's clock ticks make a second.

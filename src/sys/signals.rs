@@ -8,29 +8,61 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
+use libc::c_long;
 use nix::errno::Errno;
 use nix::sys::prctl;
 
 use super::pid;
 use crate::signal::{Delivery, Payload, Sender, Signal, SignalSet};
 
-/// The kernel's siginfo_t on 64-bit machines, for what another process sends (include/uapi/asm-generic/siginfo.h).
+/// The kernel's siginfo_t, for what another process sends (include/uapi/asm-generic/siginfo.h).
 #[repr(C)]
 struct SigInfo {
     signo: c_int,
     errno: c_int,
     code: c_int,
+    /// The union that follows has pointers in it, and begins where one may stand.
+    #[cfg(target_pointer_width = "64")]
     pad: c_int,
     pid: c_int,
     uid: u32,
-    value: u64,
-    rest: [u64; 12],
+    value: usize,
+    rest: [usize; REST],
 }
 
-const _: () = assert!(size_of::<SigInfo>() == 128 && size_of::<usize>() == 8, "64-bit Linux only");
+/// A siginfo_t is 128 bytes long everywhere. Before the value there are five ints, and the pad where there is one.
+const REST: usize = if cfg!(target_pointer_width = "64") { 12 } else { 26 };
+const _: () = assert!(size_of::<SigInfo>() == 128 && align_of::<SigInfo>() == size_of::<usize>());
+
+// MIPS, SPARC, Alpha and PA-RISC have other numbers than signal.rs.
+const _: () = assert!(libc::SIGCHLD == 17 && libc::SIGCONT == 18 && libc::SIGSTOP == 19 && libc::SIGTSTP == 20);
+const _: () = assert!(libc::SIGTTIN == 21 && libc::SIGTTOU == 22 && libc::SIGPIPE == 13 && libc::SIGKILL == 9);
+
+// The kernel has a mask of 64 signals as machine words, the lowest first. A u64 is the same, but on machines that have 32 bits
+// and put the highest byte first.
+const _: () = assert!(cfg!(target_pointer_width = "64") || cfg!(target_endian = "little"));
 
 /// The size of the kernel's signal mask. Its system calls want to be told.
 const MASK_BYTES: usize = size_of::<SignalSet>();
+
+/// Handler, flags and restorer, and behind them or between them the mask.
+const KERNEL_SIGACTION_WORDS: usize = 3 + MASK_BYTES / size_of::<usize>();
+
+/// The kernel's timespec, as the calls have it that every kernel knows. The C library's own may have 64 bits on a machine of
+/// 32, for other calls than those, or for the same ones: that depends on its version.
+#[repr(C)]
+pub(super) struct KernelTimespec {
+    pub(super) seconds: c_long,
+    pub(super) nanoseconds: c_long,
+}
+
+impl From<Duration> for KernelTimespec {
+    /// On 32 bits 68 years are for ever.
+    fn from(time: Duration) -> KernelTimespec {
+        let seconds = c_long::try_from(time.as_secs()).unwrap_or(c_long::MAX);
+        KernelTimespec { seconds, nanoseconds: time.subsec_nanos() as c_long }
+    }
+}
 
 /// Blocks every signal, 32 to 34 included, and returns the mask that was in force. KILL and STOP cannot be blocked.
 pub fn block_all_signals() -> SignalSet {
@@ -60,13 +92,15 @@ pub enum Disposition {
 /// EINVAL for KILL and STOP (sigaction(2)).
 pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Disposition, Errno> {
     // The kernel's own structure begins with the handler; flags, restorer and mask, in whichever order the machine has
-    // them, are all zero. Raw, because musl's sigaction(3) refuses 32 to 34.
+    // them, are all zero. The mask has 64 bits on every machine, so it is two words where a word has 32. Raw, because musl's
+    // sigaction(3) refuses 32 to 34.
     let handler = match disposition {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
-    let new = [handler, 0, 0, 0];
-    let mut old = [0_usize; 4];
+    let mut new = [0_usize; KERNEL_SIGACTION_WORDS];
+    new[0] = handler;
+    let mut old = [0_usize; KERNEL_SIGACTION_WORDS];
     let number = signal.number();
     // SAFETY: both are as large as the kernel's structure and live through the call; no handler is installed.
     let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, MASK_BYTES) };
@@ -91,10 +125,7 @@ pub fn disposition(signal: Signal) -> Disposition {
 /// One system call takes the signal together with its siginfo, in the kernel's order, and never drops a queued one.
 pub fn wait_for_signal(mask: SignalSet, timeout: Option<Duration>) -> Option<Delivery> {
     let mut info = MaybeUninit::<SigInfo>::uninit();
-    let timeout = timeout.map(|left| libc::timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(left.subsec_nanos()),
-    });
+    let timeout = timeout.map(KernelTimespec::from);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: mask and timeout live through the call, info is large enough for the siginfo_t that it writes.
     let number =
@@ -125,7 +156,7 @@ fn delivery(signal: Signal, info: &SigInfo) -> Delivery {
 /// # Errors
 /// What rt_sigtimedwait(2) says instead of EAGAIN, when a sandbox refuses it.
 pub fn can_wait_for_signals() -> Result<(), Errno> {
-    let (none, at_once) = (SignalSet::default(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let (none, at_once) = (SignalSet::default(), KernelTimespec::from(Duration::ZERO));
     let no_info = ptr::null_mut::<SigInfo>();
     // SAFETY: mask and timeout live through the call; no siginfo is asked for.
     unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const none.0, no_info, &raw const at_once, MASK_BYTES) };
@@ -182,7 +213,17 @@ fn queue_to_group(leader: i32, signal: Signal, payload: Payload) -> Result<(), E
 
 fn sig_info(signal: Signal, payload: Payload) -> SigInfo {
     let Payload { code, pid, uid, value } = payload;
-    SigInfo { signo: signal.number(), errno: 0, code, pad: 0, pid, uid, value, rest: [0; 12] }
+    SigInfo {
+        signo: signal.number(),
+        errno: 0,
+        code,
+        #[cfg(target_pointer_width = "64")]
+        pad: 0,
+        pid,
+        uid,
+        value,
+        rest: [0; REST],
+    }
 }
 
 /// Sends a signal to every process in the namespace but this one. Only PID 1 may: kill(-1) by anybody else reaches the
@@ -302,6 +343,40 @@ fn is_pending(signal: Signal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The kernel writes as much as it has: a structure that is too short would be written beyond its end.
+    #[test]
+    fn the_kernels_sigaction_has_just_this_size() {
+        const UNTOUCHED: usize = 0x5a5a_5a5a;
+        let mut old = [UNTOUCHED; KERNEL_SIGACTION_WORDS + 4];
+        let none = ptr::null::<usize>();
+        // SAFETY: old is longer than the kernel's structure, and lives through the call.
+        let asked = unsafe { libc::syscall(libc::SYS_rt_sigaction, 10, none, &raw mut old, MASK_BYTES) };
+        assert_eq!(asked, 0);
+        let written = old.iter().rposition(|word| *word != UNTOUCHED).map(|last| last + 1);
+        // Where there is no restorer, the mask is a word earlier.
+        assert!(written <= Some(KERNEL_SIGACTION_WORDS) && written >= Some(KERNEL_SIGACTION_WORDS - 1), "{written:?}");
+    }
+
+    /// What one process queues for itself comes back as it was, and says who sent it.
+    #[test]
+    fn a_siginfo_is_the_kernels() {
+        let signal = Signal::new(40).expect("a signal");
+        let blocked = set_signal_mask(SignalSet::ALL);
+        let payload = Payload { code: -1, pid: 4711, uid: 70_000, value: usize::MAX - 5 };
+        // To this thread, since other tests' threads would take it too.
+        let info = sig_info(signal, payload);
+        // SAFETY: takes numbers, and a siginfo that is only read.
+        let sent = unsafe {
+            let thread = libc::syscall(libc::SYS_gettid);
+            libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), thread, signal.number(), &raw const info)
+        };
+        assert_eq!(sent, 0);
+        let delivery = wait_for_signal(Some(Duration::from_secs(30))).expect("a signal");
+        assert_eq!((delivery.signal, delivery.payload), (signal, Some(payload)));
+        assert_eq!(delivery.sender, Sender::Claimed { pid: 4711, uid: 70_000, name: None });
+        set_signal_mask(blocked);
+    }
 
     /// With SIGCONT, so that a machine survives a broken check.
     #[test]

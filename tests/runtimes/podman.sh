@@ -7,31 +7,7 @@ top=$here/../..
 # After an OOM kill conmon leaves an empty file "oom" in the directory that podman was started from.
 cd "$work"
 
-# Storage of its own. The limits on files and processes that podman would raise need a privilege that may be missing.
-cat >"$work/containers.conf" <<CONF
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
-netns = "none"
-log_driver = "k8s-file"
-# As dockerd has it from its command line.
-init_path = "/usr/local/bin/docker-init"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-runtime = "runc"
-CONF
-export CONTAINERS_CONF=$work/containers.conf
-PODMAN=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver overlay)
-podman() { command "${PODMAN[@]}" "$@"; }
-clean_up() {
-    podman pod rm --all --force --time 0 >/dev/null 2>&1 || true
-    podman rm --all --force --time 0 >/dev/null 2>&1 || true
-    umount "$work/storage/overlay" 2>/dev/null || true
-    # Those that another podman still uses are not empty, and stay.
-    find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
+. "$here/podman-setup.sh"
 
 run() { # OPTION... IMAGE WORD...
     local code=0

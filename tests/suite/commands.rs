@@ -5,7 +5,8 @@
 //! - A command ends with 0, or `$ echo $?` follows and shows the code.
 //! - `^C`, or `# kill -TERM, from another shell`, is sent once everything above it has been printed.
 //! - Words after `console` say where: `pid1` makes the program PID 1 of a namespace; `container` gives the block to
-//!   tests/runtimes/podman.sh, in which docker is podman; `docker` gives it to tests/runtimes/docker.sh as well.
+//!   tests/runtimes/podman.sh, in which docker is podman; `docker` gives it to tests/runtimes/docker.sh as well; `release`
+//!   gives it to `channels`, which has one; `registry` gives it to tests/runtimes/registry.sh.
 //!
 //! What a reader brings along (a server, a job) is a stand-in from here. [`NOT_RUN`] has the lines that are not run.
 
@@ -23,6 +24,8 @@ const PART_OF_TEST: &str = "make test begins with it";
 const NOT_RUN: &[(&str, &str)] = &[
     ("make test", "it is what runs this test"),
     ("TEST_ALL=1 make test", "the same; the release workflow runs it so"),
+    ("make everywhere", "six minutes, and it runs the tests with what it has made"),
+    ("UPDATE=1 cargo test packages", "it writes files that other tests read meanwhile"),
     ("make bench", "six minutes, and all it does is measure"),
     ("make bench BENCH=--quick", "two minutes of the same"),
     (
@@ -106,7 +109,7 @@ fn without_comment(line: &str) -> &str {
 /// The command lines of a block.
 fn of_block(document: &str, block: &Block) -> Vec<Line> {
     let Some(marks) = block.info.strip_prefix("console") else { return Vec::new() };
-    let unknown = |mark: &&str| !["pid1", "container", "docker"].contains(mark);
+    let unknown = |mark: &&str| !["pid1", "container", "docker", "release", "registry"].contains(mark);
     assert_eq!(marks.split_whitespace().find(unknown), None, "{document}:{}: unknown", block.line);
     let mut lines: Vec<Line> = Vec::new();
     for (at, text) in block.lines.iter().enumerate() {
@@ -162,6 +165,10 @@ enum Runner {
     Podman,
     /// tests/runtimes/docker.sh, a Docker Engine.
     Docker,
+    /// tests/runtimes/registry.sh, which has a registry.
+    Registry,
+    /// `channels`, with what a release has.
+    Channels,
     /// Nothing: it stands in NOT_RUN.
     Nobody,
 }
@@ -172,6 +179,8 @@ fn runner(line: &Line) -> Runner {
     }
     match program(&line.text).as_str() {
         "dockerd" => Runner::Docker,
+        _ if line.is_marked("release") => Runner::Channels,
+        _ if line.is_marked("registry") => Runner::Registry,
         _ if line.is_marked("container") || line.is_marked("docker") => Runner::Podman,
         "make" | "cargo" | "kubectl" | "aws" => Runner::Project,
         _ => Runner::Shell,
@@ -616,10 +625,17 @@ fn what_is_not_run_is_about_things_that_exist() {
     }
 }
 
+/// The lines that want a release, in the documents' order, and the one between them that checks a download.
+pub fn for_release() -> Vec<String> {
+    let is_for = |line: &Line| runner(line) == Runner::Channels || line.text.starts_with("sha256sum ");
+    lines().into_iter().filter(is_for).map(|line| line.text).collect()
+}
+
 /// The lines for a script of tests/runtimes, one a line: the text, a tab, and what the document shows, with \\n in between.
 pub fn for_runtime(script: &str) -> String {
     let is_for = |line: &&Line| match (script, runner(line)) {
         ("podman.sh", runner) => runner == Runner::Podman,
+        ("registry.sh", runner) => runner == Runner::Registry,
         ("docker.sh", Runner::Docker) => true,
         ("docker.sh", Runner::Podman) => line.is_marked("docker"),
         _ => false,

@@ -222,6 +222,25 @@ fn a_signal_that_cannot_be_sent_on_is_one_warning_and_the_next_one_is() {
     });
 }
 
+/// One write that cannot wait, at the place where the file is. On machines of 32 bits an offset is two words, and one too many
+/// would be the flags.
+#[test]
+fn a_line_is_one_write_that_does_not_wait() {
+    if !namespaces() || !strace() {
+        return;
+    }
+    for binary in binaries() {
+        let scratch = Scratch::new("write");
+        let trace = scratch.path("trace");
+        let strace = ["strace", "-o", trace.to_str().unwrap(), "-e", "trace=pwritev2", "--"];
+        let finished = Foster::new(&binary, Place::Pid1).after(&strace).run(&["/nonexistent"]).finish();
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        let calls: Vec<&str> = trace.lines().filter(|line| line.starts_with("pwritev2(2, ")).collect();
+        assert!(calls.len() == 1 && calls[0].contains("}], 1, -1, RWF_NOWAIT) = "), "{}: {trace}", binary.display());
+        assert_eq!(finished.stderr.lines().filter(|line| line.contains("error: ")).count(), 1, "{}", finished.stderr);
+    }
+}
+
 /// Memory runs out at the first allocation, at the second, and so on until foster does not notice any more. With musl alone,
 /// as foster is shipped: a static glibc needs memory before foster's first instruction, and a brk(2) that fails at the
 /// wrong moment is "corrupted top size" to it.
@@ -233,8 +252,9 @@ fn without_memory_at_the_start_one_line_and_125() {
     for binary in binaries().iter().filter(|binary| binary.to_string_lossy().contains("-musl/")) {
         let mut refusals = 0;
         for first in 1.. {
-            let fault = format!("inject=brk,mmap:error=ENOMEM:when={first}+");
-            let strace = ["strace", "-o", "/dev/null", "-e", "trace=brk,mmap", "-e", &fault, "--"];
+            // mmap2 is what mmap is called by a program of 32 bits.
+            let fault = format!("inject=brk,mmap,?mmap2:error=ENOMEM:when={first}+");
+            let strace = ["strace", "-o", "/dev/null", "-e", "trace=brk,mmap,?mmap2", "-e", &fault, "--"];
             // strace is PID 1, and foster its child.
             // An argument that is larger than the arena, without which a start asks for no memory at all.
             let run = Foster::new(binary, Place::Pid1).after(&strace).run(&["true", &"x".repeat(100_000)]);

@@ -347,6 +347,12 @@ impl Finished {
     }
 }
 
+/// The number of rt_sigtimedwait(2), in which foster sleeps: a program of 32 bits has i386's, which is Arm's too.
+pub fn number_of_the_sleep(binary: &Path) -> String {
+    let is_32_bit = std::fs::read(binary).expect("a program")[4] == 1;
+    if is_32_bit { 177 } else { libc::SYS_rt_sigtimedwait }.to_string()
+}
+
 /// Polls until something is true, with the deadline.
 pub fn poll(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
-mod aarch64;
+mod architectures;
 mod budgets;
+mod channels;
 mod check;
 mod command_line;
 mod commands;

@@ -1,6 +1,6 @@
 //! Every orphan is reaped, whatever it is and however many there are, and each is said in full at debug.
 
-use crate::harness::{End, Finished, Foster, everywhere};
+use crate::harness::{End, Finished, Foster, everywhere, number_of_the_sleep};
 
 /// Runs the orphan fixture; it checks that each orphan came to foster and was reaped.
 fn all_reaped(count: u32, waves: u32, how: &str) {
@@ -64,7 +64,7 @@ fn idle_foster_sleeps_in_one_call_without_a_timer() {
             let state = std::fs::read_to_string(&syscall).unwrap();
             let words: Vec<&str> = state.split(' ').collect();
             // Number, mask, siginfo, timeout.
-            words[0] == libc::SYS_rt_sigtimedwait.to_string() && words[3] == "0x0"
+            words[0] == number_of_the_sleep(binary) && words[3] == "0x0"
         };
         crate::harness::poll("it sleeps without a timeout", sleeps);
         run.signal(10);

@@ -14,7 +14,7 @@ fn root() -> &'static Path {
 }
 
 /// Whether these programs are there, and root to run them. In CI they must be.
-fn possible(programs: &[&str]) -> bool {
+pub fn possible(programs: &[&str]) -> bool {
     let missing = programs.iter().find(|program| {
         !Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status().unwrap().success()
     });
@@ -43,7 +43,7 @@ fn as_root() -> Command {
 }
 
 /// Runs a script in namespaces of its own, and expects that every one of its checks is ok.
-fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
+pub fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
     let scratch = Scratch::new(&format!("{name}-{}", args.join("-")));
     let (out, path) = (scratch.path("out"), std::env::var("PATH").unwrap());
     let mut command = as_root();

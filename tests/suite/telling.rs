@@ -74,6 +74,27 @@ fn the_last_line_sums_up() {
 }
 
 /// In that /proc foster's numbers are other processes': no name and no age is better than theirs.
+/// What an orphan used is the kernel's answer to wait4(2). On some machines the C library's has zeros in it.
+#[test]
+fn an_orphans_figures_are_its_own() {
+    everywhere(|binary, place| an_orphan_with_figures(Foster::new(binary, place)));
+}
+
+/// An orphan that computes for a while: foster tells how long, and that a shell takes some memory.
+pub fn an_orphan_with_figures(foster: Foster) {
+    let orphan = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; exit 23";
+    let finished = foster.options(&["-vv", "--wait"]).run(&["sh", "-c", &format!("(sh -c '{orphan}' &)")]).finish();
+    let line = line_with(&finished, "exited with status 23");
+    let figure = |before: &str, after: &str| {
+        let rest = line.split_once(before).unwrap_or_else(|| panic!("{before:?} in {line}")).1;
+        rest.split_once(after).unwrap().0.parse::<f64>().unwrap()
+    };
+    let (age, cpu, rss) = (figure("age ", " s"), figure("CPU ", " s"), figure("max RSS ", " KiB"));
+    // A shell that computes takes the time that it lives, or less where it has to share the machine.
+    assert!(cpu >= 0.005 && cpu <= age + 0.02, "{line}");
+    assert!((300.0..100_000.0).contains(&rss), "{line}");
+}
+
 #[test]
 fn with_another_namespaces_proc_nobody_is_named() {
     everywhere(|binary, place| {
