@@ -187,10 +187,10 @@ serve() { # REGEX; prints what PID 1 is, and the exit code after a stop
 foster_and_143=$(sha256sum <"$FOSTER" | cut -d' ' -f1)$'\n'143
 is 'run --init, by the name docker-init' "$(serve 'docker run --rm --init ')" "$foster_and_143"
 is 'run --init --init-path' "$(serve 'podman run --rm --init --init-path ')" "$foster_and_143"
-umount /usr/local/bin
 
-# The pods of docs/examples. Without a network there are no ports. podman before 4.4 has no emptyDir: a volume of its own takes
-# its place. And it removes an init container before it knows that this has ended, unless the pod says not to.
+# The pods of docs/examples. podman 5 makes their pause container of docker-init, which is foster here. Without a network
+# there are no ports. podman before 4.4 has no emptyDir: a volume of its own takes its place. And it removes an init container
+# before it knows that this has ended, unless the pod says not to.
 always='io.podman.annotations.init.container.type: always'
 play() { # FILE
     sed -E -e '/^ *ports:$/,+1d' -e "s/^metadata:$/&\n  annotations: {$always}/" \
