@@ -372,7 +372,7 @@ mod tests {
             libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), thread, signal.number(), &raw const info)
         };
         assert_eq!(sent, 0);
-        let delivery = wait_for_signal(Some(Duration::from_secs(30))).expect("a signal");
+        let delivery = wait_for_signal(SignalSet::ALL, Some(Duration::from_secs(30))).expect("a signal");
         assert_eq!((delivery.signal, delivery.payload), (signal, Some(payload)));
         assert_eq!(delivery.sender, Sender::Claimed { pid: 4711, uid: 70_000, name: None });
         set_signal_mask(blocked);

@@ -6,6 +6,9 @@ work=$(mktemp -d)
 cgroup=foster-test-$(basename "$work")
 checks=0
 failed=0
+# Nothing to read, for all that follows. Not /dev/null: crun makes the container's user the owner of what its stdin is, and
+# that file is the machine's.
+exec < <(:)
 
 # crun before 1.9 refuses to run where a cgroup v2 tree with controllers stands beside the v1 trees.
 if grep -qs . /sys/fs/cgroup/unified/cgroup.controllers; then umount /sys/fs/cgroup/unified; fi
@@ -63,7 +66,7 @@ until_true() { # WHAT COMMAND...
 
 # Runs a command in a terminal of its own.
 in_terminal() {
-    python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$@" </dev/null
+    python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$@"
 }
 
 finished() {

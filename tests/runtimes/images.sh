@@ -22,7 +22,7 @@ rust_root() { # DIR
 RUST_ENV=(--change 'ENV PATH=/stand-in:/toolchain/bin:/bin:/usr/bin' --change 'ENV CARGO_HOME=/cargo'
     --change 'ENV CARGO_NET_OFFLINE=true')
 BUILD_MOUNTS=()
-for dir in /usr/bin /usr/lib /usr/lib64; do [ ! -d $dir ] || BUILD_MOUNTS+=(-v "$dir:$dir:ro"); done
+for dir in /usr/bin /usr/lib /usr/lib64 /usr/libexec; do [ ! -d $dir ] || BUILD_MOUNTS+=(-v "$dir:$dir:ro"); done
 BUILD_MOUNTS+=(-v "$TOOLCHAIN:/toolchain:ro" -v "$REGISTRY:/cargo/registry:ro")
 
 # Debian's Python with the libraries that it is linked to.

@@ -12,7 +12,7 @@ trap 'oci delete --force app >/dev/null 2>&1 || true; remove_cgroups; rm -rf "$w
 run() { # WORD...
     configure "$bundle" false "$@"
     local code=0
-    oci run --bundle "$bundle" app </dev/null >"$work/out" 2>&1 || code=$?
+    oci run --bundle "$bundle" app >"$work/out" 2>&1 || code=$?
     echo $code
 }
 
@@ -20,7 +20,7 @@ run() { # WORD...
 start() { # WORD...
     : >"$work/out"
     configure "$bundle" false "$@"
-    oci run --bundle "$bundle" app </dev/null >>"$work/out" 2>&1 &
+    oci run --bundle "$bundle" app <&0 >>"$work/out" 2>&1 &
     until_true "the container is ready" grep -q ready "$work/out"
 }
 

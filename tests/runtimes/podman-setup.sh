@@ -14,6 +14,8 @@ events_logger = "file"
 runtime = "runc"
 CONF
 export CONTAINERS_CONF=$work/containers.conf
+# podman 5 would warn of it at each call, on stderr.
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 PODMAN=(podman --root "$work/storage" --runroot "$work/run" --tmpdir "$work/tmp" --storage-driver overlay)
 podman() { command "${PODMAN[@]}" "$@"; }
 clean_up() {

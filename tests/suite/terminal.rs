@@ -476,6 +476,9 @@ fn a_ctrl_c_that_ends_the_command_ends_the_script() {
                 let mut terminal = Terminal::shell();
                 terminal.line(&format!("{shell} -c '{command}; echo af\"\"ter'"));
                 terminal.expect_foreground("sleep");
+                // The pipeline's other part too: what bash has forked and not yet executed ignores a SIGQUIT.
+                let sleeps = command.matches("sleep").count();
+                poll("all parts run", || terminal.job().iter().filter(|(name, _)| name == "sleep").count() == sleeps);
                 terminal.keys(key);
                 poll("the prompt is back", || terminal.screen().contains(PROMPT));
                 // bash itself goes on after a SIGQUIT.
