@@ -393,6 +393,9 @@ impl TerminationLog {
     ///
     /// # Errors
     /// Whatever write(2) says; ENOENT if the file was removed, since nobody would see the line.
+    // Not inlined: the line would be part of the caller's frame, and the stack may be small.
+    #[cold]
+    #[inline(never)]
     pub fn append(&self, message: fmt::Arguments<'_>) -> std::io::Result<()> {
         let metadata = self.0.metadata()?;
         if metadata.is_file() && metadata.nlink() == 0 {

@@ -90,9 +90,23 @@ pub fn name(pid: i32) -> Option<Name> {
 /// parent cannot reap it before.
 pub fn tracer(pid: i32) -> Option<i32> {
     let mut buffer = [0; 2048];
-    let status = read(&format!("/proc/{pid}/status"), &mut buffer)?;
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:"))?;
-    std::str::from_utf8(line).ok()?.trim().parse().ok().filter(|tracer| *tracer != 0)
+    let value = status_value(pid, b"TracerPid:", &mut buffer)?;
+    value.parse().ok().filter(|tracer| *tracer != 0)
+}
+
+/// Whether there is no room left for signals to foster that are queued (`SigQ` in /proc/PID/status).
+#[cold]
+pub fn has_full_signal_queue() -> bool {
+    let mut buffer = [0; 2048];
+    let value = status_value(sys::pid(), b"SigQ:", &mut buffer);
+    let numbers = value.and_then(|value| value.split_once('/')).map(|(queued, limit)| (queued.parse(), limit.parse()));
+    matches!(numbers, Some((Ok::<u64, _>(queued), Ok::<u64, _>(limit))) if queued >= limit)
+}
+
+fn status_value<'a>(pid: i32, key: &[u8], buffer: &'a mut [u8]) -> Option<&'a str> {
+    let status = read(&format!("/proc/{pid}/status"), buffer)?;
+    let value = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(key))?;
+    std::str::from_utf8(value).ok().map(str::trim)
 }
 
 /// The time since boot, as process start times have it.

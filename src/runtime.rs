@@ -1,165 +1,23 @@
-//! Start-up in order, then the loop: wait, reap, ask the policy, do what it says. Nothing is decided here.
+//! The loop: wait, reap, ask the policy, do what it says. Nothing is decided here.
 
-use std::ffi::CStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
-use nix::unistd::getppid;
 
 use crate::cgroup::OomWatch;
-use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, Outcome};
-use crate::facts::{Lack, Orphan, Report, Roll, Summary};
-use crate::leftovers::{Asked, INIT, Leftovers};
-use crate::policy::{Action, Event, Started, State, Target, step};
+use crate::facts::{Orphan, Report, Roll, Summary};
+use crate::leftovers::{Asked, Leftovers};
+use crate::policy::{Action, Event, State, Target, step};
 use crate::proc;
 use crate::report::Reporter;
-use crate::signal::{Delivery, Sender, Signal, SignalSet};
-use crate::spawn::{self, Failure, Inherited, Spawned};
+use crate::signal::{Delivery, Sender, Signal};
 use crate::sys::{self, Disposition, NoNews, Peeked, Waited, Whom};
-use crate::terminal::{self, Foreground};
+use crate::terminal::{self};
 use crate::turns::{Clock, Reaping, Turns};
 
-/// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
-///
-/// `mask` is the signal mask that foster was started with, from before it blocked every signal.
-#[inline(never)]
-pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
-    // If SIGCHLD were inherited as ignored, the kernel would reap for us, and the exit status would be lost.
-    let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
-    let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
-    let reporter = Reporter::new(command, &config.log, config.termination_log.as_deref());
-    let own = sys::pid();
-    let is_pid1 = own == INIT;
-    if !is_pid1 {
-        adopt_orphans(config.ways.orphans, &reporter);
-    }
-    let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
-    if config.pause {
-        return pause(config, is_pid1, reporter, orphaned);
-    }
-    let terminal = match config.ways.apart {
-        // A shell without job control has its background jobs ignore both; the terminal is not theirs to hand on.
-        Apart::Group => Foreground::own().filter(|_| !is_background_job()),
-        Apart::Session => {
-            sys::leave_terminal();
-            None
-        }
-    };
-    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
-        Ok(spawned) => spawned,
-        Err(failure) => return not_started(config, &reporter, &failure),
-    };
-    drop(terminal);
-    let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
-    say_started(&spawned, &reporter);
-    let started = Started {
-        pid: spawned.pid,
-        is_pid1,
-        has_terminal: spawned.has_terminal,
-        is_another_user: spawned.is_another_user,
-        ignored: inherited_as_ignored(config),
-    };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
-}
-
-fn say_started(spawned: &Spawned, reporter: &Reporter) {
-    if let Some(errno) = spawned.no_group {
-        reporter.say(Report::Degraded { what: Lack::Group, errno });
-    }
-    if let Some(errno) = spawned.no_terminal {
-        reporter.say(Report::Degraded { what: Lack::Terminal, errno });
-    }
-    reporter.say(Report::Started { pid: spawned.pid });
-}
-
-fn is_background_job() -> bool {
-    [Signal::INT, Signal::QUIT].into_iter().all(|signal| sys::disposition(signal) == Disposition::Ignored)
-}
-
-/// Which of the signals that matter to the policy foster inherited as ignored. It has changed the disposition of SIGCHLD alone.
-fn inherited_as_ignored(config: &Config) -> SignalSet {
-    let mut matter = config.stop_signals();
-    matter.insert(Signal::INT);
-    matter.insert(Signal::QUIT);
-    let mut ignored = SignalSet::default();
-    for signal in (1..=64).filter_map(Signal::new).filter(|signal| matter.contains(*signal)) {
-        if sys::disposition(signal) == Disposition::Ignored {
-            ignored.insert(signal);
-        }
-    }
-    ignored
-}
-
-#[cold]
-fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
-    let code = config.ways.codes.of(failure.code);
-    reporter.not_started(&failure.message, code);
-    code
-}
-
-/// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are, since nobody is there to use the
-/// sockets. foster closes its copies of them, so that it does not keep them open for whoever passed them on.
-#[cold]
-fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
-    // With a command, its child finds this out before the exec, at no call more.
-    if let Err(errno) = sys::can_wait_for_signals() {
-        return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
-    }
-    let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
-    reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
-}
-
-/// Has the orphans come to foster where it is not PID 1, or says that they do not.
-fn adopt_orphans(orphans: Orphans, reporter: &Reporter) {
-    match orphans {
-        Orphans::Adopted => {
-            if let Err(errno) = prctl::set_child_subreaper(true) {
-                reporter.say(Report::Degraded { what: Lack::Subreaper, errno });
-            }
-        }
-        Orphans::ElsewhereWithWarning if prctl::get_child_subreaper() != Ok(true) => {
-            reporter.say(Report::OrphansElsewhere);
-        }
-        Orphans::Elsewhere | Orphans::ElsewhereWithWarning => {}
-    }
-}
-
-/// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
-/// the signal is returned as if it had.
-#[cold]
-fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
-    let parent = getppid();
-    if let Err(errno) = sys::set_parent_death_signal(signal) {
-        reporter.say(Report::Degraded { what: Lack::ParentDeath, errno });
-        return None;
-    }
-    (getppid() != parent).then_some(Delivery { signal, sender: Sender::Kernel, payload: None })
-}
-
-/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
-/// pipe, the pipe's reader would still wait when the command has closed it.
-///
-/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
-fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
-    // An error would only mean that there is nothing better.
-    let _ = nix::unistd::chdir("/");
-    let oom = OomWatch::start();
-    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
-    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
-    // stderr alone.
-    #[allow(unsafe_code)]
-    unsafe {
-        sys::close_descriptors(!is_pid1, reporter.descriptor());
-    }
-    oom
-}
-
-struct Foster<'a> {
+/// foster, once it has started.
+pub struct Foster<'a> {
     state: State,
     is_pid1: bool,
     reporter: Reporter<'a>,
@@ -179,7 +37,8 @@ struct Foster<'a> {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
+    /// foster in this state.
+    pub fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
         Foster {
             state,
@@ -198,7 +57,7 @@ impl<'a> Foster<'a> {
     }
 
     /// Handles events one by one until the policy ends foster.
-    fn run(mut self, first: Option<Delivery>) -> ! {
+    pub fn run(mut self, first: Option<Delivery>) -> ! {
         let mut next = first.map(Event::Signal);
         loop {
             let event = next.take().unwrap_or_else(|| self.next_event());
@@ -235,6 +94,10 @@ impl<'a> Foster<'a> {
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
         let Some(delivery) = taken else { return Event::Deadline };
+        // foster has changed no disposition of these, so this is the one that it inherited.
+        if self.state.is_stop_request(delivery.signal) && sys::disposition(delivery.signal) == Disposition::Ignored {
+            self.state.ignore(delivery.signal);
+        }
         let delivery = self.with_sender_named(delivery);
         // If foster said that a SIGPIPE of its own came, that line would cause the next one, for ever.
         if delivery.sender != Sender::Myself {
@@ -308,11 +171,13 @@ impl<'a> Foster<'a> {
     }
 
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
-        if self.reporter.names_senders()
-            && let Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } = &mut delivery.sender
-            && self.leftovers.has_proc()
-        {
-            *name = proc::name(*pid);
+        if !self.reporter.names_senders() || !self.leftovers.has_proc() {
+            return delivery;
+        }
+        match &mut delivery.sender {
+            Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } => *name = proc::name(*pid),
+            sender @ Sender::Outside if proc::has_full_signal_queue() => *sender = Sender::Unknown,
+            _ => {}
         }
         delivery
     }
@@ -352,6 +217,9 @@ impl<'a> Foster<'a> {
                 return (terminal::hand_to(group) == Ok(true)).then_some(Event::TerminalHanded);
             }
             Action::OfferTerminal { pid, signal } => {
+                if terminal::is_background_job() {
+                    return Some(Event::NotOffered { pid, signal });
+                }
                 let taken = terminal::hand_to(pid) == Ok(true);
                 return Some(Event::Offered { pid, signal, taken });
             }

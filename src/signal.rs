@@ -265,6 +265,9 @@ pub enum Sender {
     },
     /// A process that this PID namespace cannot see: the container runtime, a host shell.
     Outside,
+    /// The kernel had no room to keep who sent it: a queue of signals that is full. It then says pid 0 too
+    /// (`collect_signal` in kernel/signal.c).
+    Unknown,
     /// The kernel: the terminal's Ctrl-C, a timer, a limit.
     Kernel,
     /// foster itself, by writing to its own log or by touching the terminal. Never forwarded.

@@ -1,15 +1,25 @@
-//! The entry point: arguments and environment in, exit code out.
+//! The entry point, and start-up in order: arguments and environment in, then the command, then the loop.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
-use crate::check;
+use nix::sys::prctl;
+use nix::unistd::getppid;
+
+use crate::cgroup::OomWatch;
 use crate::cli::{self, Parsed, Persona, Refusal};
-use crate::config::{Limits, LogConfig};
+use crate::config::{Apart, Config, Limits, LogConfig, Orphans};
 use crate::exit::OWN_FAILURE;
+use crate::facts::{Lack, Report};
+use crate::leftovers::INIT;
+use crate::policy::{Started, State};
 use crate::report::{self, Reporter, probe};
-use crate::signal::SignalSet;
-use crate::sys::{self, Startup};
-use crate::{output, runtime};
+use crate::runtime::Foster;
+use crate::signal::{Delivery, Sender, Signal, SignalSet};
+use crate::spawn::{self, Failure, Inherited, Spawned};
+use crate::sys::{self, Disposition, Startup};
+use crate::terminal::{self, Foreground};
+use crate::turns::Clock;
+use crate::{check, output};
 
 /// Runs foster: what the command line asks for. Returns the exit code, or ends the process.
 ///
@@ -34,7 +44,7 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
             for warning in &warnings {
                 report::warning(warning);
             }
-            runtime::run(&config, &startup.environment, mask)
+            run_command(&config, &startup.environment, mask)
         }
         Ok(Parsed::Print(text)) => print(&text),
         Ok(Parsed::Check(limits, log)) => {
@@ -74,4 +84,123 @@ fn answer_probe(limits: Limits, log: &LogConfig) -> u8 {
             OWN_FAILURE
         }
     }
+}
+
+/// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
+///
+/// `mask` is the signal mask that foster was started with, from before it blocked every signal.
+#[inline(never)]
+pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+    // If SIGCHLD were inherited as ignored, the kernel would reap for us, and the exit status would be lost.
+    let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
+    let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
+    let reporter = Reporter::new(command, &config.log, config.termination_log.as_deref());
+    let own = sys::pid();
+    let is_pid1 = own == INIT;
+    if !is_pid1 {
+        adopt_orphans(config.ways.orphans, &reporter);
+    }
+    let orphaned = config.parent_death.and_then(|signal| watch_parent(signal, &reporter));
+    if config.pause {
+        return pause(config, is_pid1, reporter, orphaned);
+    }
+    let terminal = match config.ways.apart {
+        // A shell without job control has its background jobs ignore both; the terminal is not theirs to hand on.
+        Apart::Group => Foreground::own().filter(|_| !terminal::is_background_job()),
+        Apart::Session => {
+            sys::leave_terminal();
+            None
+        }
+    };
+    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
+        Ok(spawned) => spawned,
+        Err(failure) => return not_started(config, &reporter, &failure),
+    };
+    drop(terminal);
+    let clock = Clock::start();
+    let oom = release_what_was_inherited(is_pid1, &reporter);
+    say_started(&spawned, &reporter);
+    let started = Started {
+        pid: spawned.pid,
+        is_pid1,
+        has_terminal: spawned.has_terminal,
+        is_another_user: spawned.is_another_user,
+    };
+    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
+}
+
+fn say_started(spawned: &Spawned, reporter: &Reporter) {
+    if let Some(errno) = spawned.no_group {
+        reporter.say(Report::Degraded { what: Lack::Group, errno });
+    }
+    if let Some(errno) = spawned.no_terminal {
+        reporter.say(Report::Degraded { what: Lack::Terminal, errno });
+    }
+    reporter.say(Report::Started { pid: spawned.pid });
+}
+
+#[cold]
+fn not_started(config: &Config, reporter: &Reporter, failure: &Failure) -> u8 {
+    let code = config.ways.codes.of(failure.code);
+    reporter.not_started(&failure.message, code);
+    code
+}
+
+/// `--pause`. LISTEN_FDS and LISTEN_PID in foster's own environment stay as they are, since nobody is there to use the
+/// sockets. foster closes its copies of them, so that it does not keep them open for whoever passed them on.
+#[cold]
+fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<Delivery>) -> u8 {
+    // With a command, its child finds this out before the exec, at no call more.
+    if let Err(errno) = sys::can_wait_for_signals() {
+        return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
+    }
+    let clock = Clock::start();
+    let oom = release_what_was_inherited(is_pid1, &reporter);
+    reporter.say(Report::Paused);
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
+}
+
+/// Has the orphans come to foster where it is not PID 1, or says that they do not.
+fn adopt_orphans(orphans: Orphans, reporter: &Reporter) {
+    match orphans {
+        Orphans::Adopted => {
+            if let Err(errno) = prctl::set_child_subreaper(true) {
+                reporter.say(Report::Degraded { what: Lack::Subreaper, errno });
+            }
+        }
+        Orphans::ElsewhereWithWarning if prctl::get_child_subreaper() != Ok(true) => {
+            reporter.say(Report::OrphansElsewhere);
+        }
+        Orphans::Elsewhere | Orphans::ElsewhereWithWarning => {}
+    }
+}
+
+/// Asks for a signal when the parent dies. If the parent died just before that, the kernel will not send it any more, so
+/// the signal is returned as if it had.
+#[cold]
+fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
+    let parent = getppid();
+    if let Err(errno) = sys::set_parent_death_signal(signal) {
+        reporter.say(Report::Degraded { what: Lack::ParentDeath, errno });
+        return None;
+    }
+    (getppid() != parent).then_some(Delivery { signal, sender: Sender::Kernel, payload: None })
+}
+
+/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
+/// pipe, the pipe's reader would still wait when the command has closed it.
+///
+/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
+fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
+    // An error would only mean that there is nothing better.
+    let _ = nix::unistd::chdir("/");
+    let oom = OomWatch::start();
+    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
+    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
+    // stderr alone.
+    #[allow(unsafe_code)]
+    unsafe {
+        sys::close_descriptors(!is_pid1, reporter.descriptor());
+    }
+    oom
 }

@@ -9,6 +9,9 @@ use nix::sys::signal::killpg;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
+use crate::signal::Signal;
+use crate::sys::{self, Disposition};
+
 /// The controlling terminal while foster's own process group is in its foreground.
 ///
 /// Only then may foster hand it on: a shell that started foster in the background keeps its terminal.
@@ -65,6 +68,12 @@ pub fn take_back_from(group: i32) {
         // An error means that the terminal is gone, and then there is nothing to take back.
         let _ = tcsetpgrp(&terminal, getpgrp());
     }
+}
+
+/// Whether a shell without job control has started foster as a background job. Such a shell leaves it in its own process
+/// group, and has it ignore SIGINT and SIGQUIT (POSIX, "Asynchronous Lists").
+pub fn is_background_job() -> bool {
+    [Signal::INT, Signal::QUIT].into_iter().all(|signal| sys::disposition(signal) == Disposition::Ignored)
 }
 
 /// Whether there is a controlling terminal.

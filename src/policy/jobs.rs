@@ -52,8 +52,6 @@ pub(super) fn on_stop(state: &mut State, pid: i32, signal: Signal, actions: &mut
         return;
     }
     match signal {
-        // The terminal is the shell's that put foster into the background.
-        Signal::TTIN | Signal::TTOU if state.in_background => on_unresumable_stop(state, signal, actions),
         Signal::TTIN | Signal::TTOU if !was_forwarded => actions.push(Action::OfferTerminal { pid, signal }),
         _ => stop_with_command(state, pid, signal, was_forwarded, actions),
     }
@@ -74,6 +72,13 @@ pub(super) fn on_offered(state: &mut State, pid: i32, signal: Signal, taken: boo
             }
         }
         _ => {}
+    }
+}
+
+#[cold]
+pub(super) fn on_not_offered(state: &mut State, pid: i32, signal: Signal, actions: &mut Vec<Action>) {
+    if matches!(state.phase, Phase::Running { pid: command, standing: Standing::Down, .. } if command == pid) {
+        on_unresumable_stop(state, signal, actions);
     }
 }
 

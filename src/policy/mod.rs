@@ -70,6 +70,9 @@ pub enum Event {
         /// It has the terminal now.
         taken: bool,
     },
+    /// The command, stopped by this signal, was offered no terminal: a shell without job control has started foster as a
+    /// background job, and the terminal is the shell's.
+    NotOffered { pid: i32, signal: Signal },
     /// foster wanted to stop along with what it runs, and the kernel did not let it: nobody is there to continue it.
     NotSuspended,
     /// The leftovers could not be found: foster is not PID 1, and there is no /proc.
@@ -121,7 +124,8 @@ pub enum Action {
     /// Give the terminal to the command's group, if foster's own group is in its foreground, and then
     /// [`Event::TerminalHanded`].
     HandTerminal(i32),
-    /// The same for a command that this signal stopped, because it has not got the terminal; and then [`Event::Offered`].
+    /// The same for a command that this signal stopped, because it has not got the terminal; and then [`Event::Offered`] or
+    /// [`Event::NotOffered`].
     OfferTerminal { pid: i32, signal: Signal },
     /// Take the terminal back from the command's group, if that has it.
     TakeTerminal(i32),
@@ -167,9 +171,6 @@ pub struct State {
     ends_by_code: bool,
     /// The command got the terminal at some time, so the terminal's own signals reach it without foster.
     had_terminal: bool,
-    /// foster was started by a shell without job control as a background job: such a shell leaves it in its own process group,
-    /// and has it ignore SIGINT and SIGQUIT (POSIX, "Asynchronous Lists"). The terminal is then the shell's.
-    in_background: bool,
     /// The command is another user's. What it does to itself is then no reason to signal foster's process group.
     is_another_user: bool,
     phase: Phase,
@@ -263,8 +264,6 @@ pub struct Started {
     pub has_terminal: bool,
     /// The command runs as another user than foster.
     pub is_another_user: bool,
-    /// The signals that foster inherited as ignored, among those that matter here: the stop signals, SIGINT and SIGQUIT.
-    pub ignored: SignalSet,
 }
 
 impl State {
@@ -277,9 +276,8 @@ impl State {
             grace: config.grace,
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
-            stop_signals: config.stop_signals().except(started.ignored),
+            stop_signals: config.stop_signals(),
             leftover_signal: config.leftover_signal.unwrap_or(Signal::TERM),
-            in_background: started.ignored.contains(Signal::INT) && started.ignored.contains(Signal::QUIT),
             ok_codes: config.ok_codes.clone(),
             ok_stop: config.ok_stop,
             at_end: config.ways.at_end,
@@ -304,8 +302,7 @@ impl State {
 
     /// The state of a foster without a command.
     pub fn paused(config: &Config, is_pid1: bool) -> State {
-        let started =
-            Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false, ignored: SignalSet::default() };
+        let started = Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false };
         State { phase: Phase::Paused, ..State::new(config, started) }
     }
 
@@ -334,6 +331,11 @@ impl State {
         self.stop_signals.contains(signal)
     }
 
+    /// foster inherited this signal as ignored, so it asks for nothing when it arrives. It is forwarded.
+    pub fn ignore(&mut self, signal: Signal) {
+        self.stop_signals = self.stop_signals.without(signal);
+    }
+
     /// When the last call is to be made, if it can be made now: below a command that lives, only if a deadline of foster's own
     /// is set. Its master may need all the time that the platform gives it.
     fn call_due(&self) -> Option<Duration> {
@@ -354,6 +356,7 @@ impl State {
             | Event::ChildStopped { .. }
             | Event::TerminalHanded
             | Event::Offered { .. }
+            | Event::NotOffered { .. }
             | Event::NotSuspended
             | Event::Asked { .. }
             | Event::NotForwarded(_)
@@ -384,6 +387,7 @@ pub fn step(state: &mut State, event: Event, now: Option<Duration>, actions: &mu
         (Event::ChildStopped { pid, signal }, _) => jobs::on_stop(state, pid, signal, actions),
         (Event::TerminalHanded, _) => state.had_terminal = true,
         (Event::Offered { pid, signal, taken }, _) => jobs::on_offered(state, pid, signal, taken, actions),
+        (Event::NotOffered { pid, signal }, _) => jobs::on_not_offered(state, pid, signal, actions),
         (Event::NotSuspended, _) => jobs::on_not_suspended(state, actions),
         (Event::LeftoversLost, _) => stop::on_leftovers_lost(state, actions),
         (Event::Asked { any_awaited, any_refused }, _) => stop::on_asked(state, any_awaited, any_refused, actions),

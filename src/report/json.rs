@@ -171,6 +171,7 @@ fn sender_members(object: &mut Object<'_>, sender: Sender) {
             Sender::Process { .. } => "process",
             Sender::Claimed { .. } => "claimed",
             Sender::Outside => "outside",
+            Sender::Unknown => "unknown",
             Sender::Kernel => "kernel",
             Sender::Myself => "foster",
         },

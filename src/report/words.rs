@@ -155,6 +155,7 @@ impl fmt::Display for From {
                 write!(f, "from a process that claims to be pid {pid} (uid {uid})")
             }
             Sender::Outside => f.write_str("from outside this PID namespace"),
+            Sender::Unknown => f.write_str("from a sender that the kernel does not name"),
             Sender::Kernel => f.write_str("from the kernel"),
             Sender::Myself => f.write_str("from foster itself"),
         }

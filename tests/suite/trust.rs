@@ -555,7 +555,8 @@ fn in_the_parent_of_a_pid_namespace_a_text_file_runs_under_the_shell() {
     }
 }
 
-/// Of the builds that are shipped: a debug build's frames are large. Many times, since the kernel begins the stack at random.
+/// Of the builds that are shipped: a debug build's frames are large. Where the kernel does not begin the stack at random: it
+/// may take 8 KiB of the 12 for that, and then hardly any program runs (tini-static crashes more often than foster).
 #[test]
 fn a_stack_of_12_kib_is_enough() {
     let shipped: Vec<PathBuf> = binaries().into_iter().filter(|path| path.ends_with("release/foster")).collect();
@@ -563,10 +564,11 @@ fn a_stack_of_12_kib_is_enough() {
         skipped("no release build is in TEST_BINARIES, so none is run with a small stack");
     }
     for binary in shipped {
-        for run in 0..60 {
+        for run in 0..10 {
             let mut shell = Command::new("sh");
             // A command that needs no more of it than foster does.
-            shell.args(["-c", "ulimit -s 12; exec \"$0\" \"$0\" --version"]).arg(&binary).env_clear();
+            let script = "ulimit -s 12; exec setarch -R \"$0\" \"$0\" --version";
+            shell.args(["-c", script]).arg(&binary).env_clear();
             let output = plainly(&mut shell);
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && said.contains("foster"), "run {run}: {output:?}");

@@ -26,7 +26,7 @@ fn every_policy() -> Vec<Policy> {
 }
 
 /// What can happen. The second of the two is a deadline before its time: the wait was interrupted.
-const HAPPENINGS: usize = 23;
+const HAPPENINGS: usize = 24;
 
 fn happening(which: usize) -> Event {
     match which {
@@ -53,6 +53,7 @@ fn happening(which: usize) -> Event {
         19 => Event::KillRefused,
         20 => Event::NotForwarded(Signal::TERM),
         21 => Event::TerminalHanded,
+        22 => Event::NotOffered { pid: COMMAND, signal: Signal::TTOU },
         _ => Event::Deadline,
     }
 }
