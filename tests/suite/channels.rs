@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::architectures::{Architecture, architectures};
 use crate::documents::read;
@@ -283,10 +283,14 @@ impl Arch {
         )
     }
 
+    /// With a deadline of its own, since a build takes a while.
     fn shell(&self, line: &str) {
-        let mut shell = Command::new("bash");
-        shell.args(["-ec", line]).current_dir(self.path(""));
-        run(shell.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap())));
+        let mut shell = Command::new("timeout");
+        shell.args(["--kill-after=5", "300", "bash", "-ec", line]).current_dir(self.path("")).stdin(Stdio::null());
+        shell.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap()));
+        let output = shell.output().expect("timeout");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        assert!(output.status.success(), "{line}: {said}");
     }
 }
 
@@ -339,11 +343,20 @@ fn the_documents_lines_install_foster() {
         ),
         format!("makepkg() {{ {} \"$@\"; }}", machine.makepkg()),
         format!("pacman() {{ {} \"$@\"; }}", machine.pacman()),
+        // The crate as it would be uploaded, in the place of the one in the registry.
+        format!(
+            "command cargo package --quiet --allow-dirty --no-verify --manifest-path {}/Cargo.toml --target-dir {here}/package",
+            project().display()
+        ),
+        format!("tar -x -f package/package/foster-{VERSION}.crate"),
+        format!(
+            "cargo() {{ CARGO_TARGET_DIR={here}/built command cargo \"${{@/#foster/--path=foster-{VERSION}}}\" --root {here}/cargo; }}"
+        ),
     ];
     let lines = crate::commands::for_release();
     assert!(lines.len() >= 7, "{lines:?}");
     machine.shell(&[&functions[..], &lines[..]].concat().join("\n"));
-    for place in ["local/bin", "venv/bin", "deb/usr/bin", "rpm/usr/bin", "root/usr/bin"] {
+    for place in ["local/bin", "cargo/bin", "venv/bin", "deb/usr/bin", "rpm/usr/bin", "root/usr/bin"] {
         assert_is_foster(&machine.path(place).join("foster"), &dist, one);
     }
     for place in ["deb/usr/bin", "rpm/usr/bin"] {
