@@ -126,7 +126,7 @@ test: check $(VENVS) target/servers target/emulator target/fish build architectu
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
 
 # A release, and each of it had as its users have it: installed, pulled, run. `make test` does this machine's part alone.
-everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(RUNTIMES) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
+everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(FOR_ROOT) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
     pacman=pacman-package-manager
 everywhere: release deb target/registry target/emulator target/venv/twine
 	cargo build --examples
