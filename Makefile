@@ -91,29 +91,33 @@ demo: NEEDS += unshare=util-linux nsenter=util-linux python3=python3
 demo: build
 	@docs/demo.sh $(FOSTER)
 
+# Without make's own variables, because of which a make in a test would print more.
+PLAINLY := env -u MAKELEVEL -u MAKEFLAGS -u MFLAGS
+
 # The loop of an engineer: lints, unit tests, and the suite with one debug build. It installs nothing, and runs no runtime.
 quick: NEEDS := --only-say $(NEEDS)
 quick: check
 	cargo build --examples
 	cargo test --lib
-	cargo test --test suite -- --skip runtimes::
+	$(PLAINLY) cargo test --test suite -- --skip runtimes::
 
 # What the tests run: namespaces, a PyPI client, and the peers that foster is compared with.
 PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=python3-venv less=less mandoc=mandoc zsh=zsh \
     tini=tini dumb-init=dumb-init catatonit=catatonit gosu=gosu
-# The container runtimes, which only root can run, and what the images for them are made of. Ubuntu has no package of
-# kubectl's; GitHub's machines have kubectl.
-RUNTIMES := root:crun=crun root:runc=runc root:podman=podman root:busybox=busybox-static root:kubectl=kubernetes-client?
+# For root alone: file capabilities, the container runtimes, and what the images for them are made of. Ubuntu has no
+# package of kubectl's; GitHub's machines have kubectl.
+FOR_ROOT := root:setcap=libcap2-bin root:crun=crun root:runc=runc root:podman=podman \
+    root:busybox=busybox-static root:kubectl=kubernetes-client?
 # With TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
 ifdef TEST_ALL
-RUNTIMES += root:qemu-system-x86_64=qemu-system-x86
+FOR_ROOT += root:qemu-system-x86_64=qemu-system-x86
 test: target/docker target/kernel
 endif
-test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(RUNTIMES)
+test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(FOR_ROOT)
 test: check $(VENVS) target/servers target/emulator target/fish build architectures oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
-	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin:$(CURDIR)/target/fish/bin" \
+	$(PLAINLY) PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin:$(CURDIR)/target/fish/bin" \
 	    TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster:$(CURDIR)/$(I686) \
 	    TEST_VENVS=$(CURDIR)/target/venv TEST_SERVERS=$(CURDIR)/target/servers TEST_BUILDS=$(CURDIR)/target \
 	    TEST_PEERS=$(CURDIR)/$(dir $(PID1)) cargo test --no-fail-fast
@@ -122,7 +126,7 @@ test: check $(VENVS) target/servers target/emulator target/fish build architectu
 	TEST_BINARIES=$(CURDIR)/$(FOSTER):$(CURDIR)/target/$(GNU)/release/foster TEST_SECONDS=120 cargo test --test suite a_soak
 
 # A release, and each of it had as its users have it: installed, pulled, run. `make test` does this machine's part alone.
-everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(RUNTIMES) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
+everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(FOR_ROOT) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
     pacman=pacman-package-manager
 everywhere: release deb target/registry target/emulator target/venv/twine
 	cargo build --examples

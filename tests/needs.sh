@@ -38,6 +38,8 @@ if [[ ${1-} == --only-say ]]; then
     shift
 fi
 
+# An ordinary user's PATH is without these.
+PATH=$PATH:/usr/sbin:/sbin
 has() {
     case $1 in
         *:*) command -v "${1%%:*}" >/dev/null && "${1%%:*}" -c "import ${1#*:}" &>/dev/null ;;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
     // Plain data: what was asked, and what happened.
     &["config", "exit", "facts"],
     // One thing of the kernel's each.
-    &["spawn", "output", "user", "terminal", "cgroup", "proc", "leftovers"],
+    &["spawn", "output", "user", "terminal", "cgroup", "proc", "leftovers", "turns"],
     // What is to be done: pure.
     &["policy"],
     // What foster reads and says, and the probe.
