@@ -1,7 +1,7 @@
 //! The controlling terminal's foreground group: who may read from the terminal and who gets its Ctrl-C.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -90,10 +90,7 @@ fn controlling_terminal() -> Option<File> {
         Ok(terminal) => Some(File::from(terminal)),
         // There is no controlling terminal: the usual case in a container.
         Err(Errno::ENXIO) => None,
-        Err(_) => [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
-            .into_iter()
-            .find(|fd| tcgetpgrp(fd).is_ok())
-            .and_then(duplicate),
+        Err(_) => [0, 1, 2].map(sys::standard).into_iter().find(|fd| tcgetpgrp(fd).is_ok()).and_then(duplicate),
     }
 }
 

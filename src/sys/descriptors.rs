@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -55,6 +55,12 @@ pub fn above_standard(file: File) -> Result<File, Errno> {
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
+/// stdin, stdout or stderr, open or not. The standard library's own bring buffers and locks.
+pub fn standard(number: c_int) -> BorrowedFd<'static> {
+    // SAFETY: nobody in this process owns a descriptor from 0 to 2. If it is closed, a system call on it says EBADF.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
 /// Writes to stderr if that is possible without waiting. At most PIPE_BUF bytes, so that a pipe takes all or nothing.
 ///
 /// stderr is shared with others, so foster may not set O_NONBLOCK on it. RWF_NOWAIT counts for one call alone. Terminals and
@@ -82,20 +88,20 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
     if let Some(own) = stderr_opened_anew() {
         return all_of(bytes, write(own, bytes)?);
     }
-    let stderr = std::io::stderr();
-    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let stderr = standard(libc::STDERR_FILENO);
+    let mut room = [PollFd::new(stderr, PollFlags::POLLOUT)];
     poll(&mut room, PollTimeout::ZERO)?;
     let has_room = |fd: &PollFd| fd.revents().is_some_and(|found| found.contains(PollFlags::POLLOUT));
     if !room.iter().any(has_room) {
         return Err(Errno::EAGAIN);
     }
-    all_of(bytes, write(&stderr, bytes)?)
+    all_of(bytes, write(stderr, bytes)?)
 }
 
 /// The terminal or FIFO that stderr is, opened once more so that a write cannot wait. `None`: it is something else, or may
 /// not be opened, for example because another user owns it.
 fn stderr_opened_anew() -> Option<File> {
-    let kind = SFlag::from_bits_truncate(fstat(std::io::stderr()).ok()?.st_mode) & SFlag::S_IFMT;
+    let kind = SFlag::from_bits_truncate(fstat(standard(libc::STDERR_FILENO)).ok()?.st_mode) & SFlag::S_IFMT;
     if kind != SFlag::S_IFCHR && kind != SFlag::S_IFIFO {
         return None;
     }
@@ -114,7 +120,7 @@ fn all_of(bytes: &[u8], written: usize) -> Result<(), Errno> {
 /// Whatever write(2) says: EPIPE, ENOSPC, EBADF.
 pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        let written = write(std::io::stdout(), bytes)?;
+        let written = write(standard(libc::STDOUT_FILENO), bytes)?;
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
