@@ -15,7 +15,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
 add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup target add $(1) $(2)
 
 .PHONY: build architectures oldest deb smallest demo test quick bench check packages
-.PHONY: everywhere release image wheel debs rpm pkgbuild
+.PHONY: foreign-fixtures everywhere release image wheel debs rpm pkgbuild
 .DELETE_ON_ERROR:
 
 # What the goals need, by what is looked for and the package that has it; tests/needs.sh installs what is missing, or says
@@ -111,7 +111,7 @@ FOR_ROOT := root:setcap=libcap2-bin root:crun=crun root:runc=runc root:podman=po
 # With TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
 ifdef TEST_ALL
 FOR_ROOT += root:qemu-system-x86_64=qemu-system-x86
-test: target/docker target/kernel
+test: target/docker target/kernel target/machines target/foreign foreign-fixtures
 endif
 test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(FOR_ROOT)
 test: check $(VENVS) target/servers target/emulator target/fish build architectures oldest deb $(PID1)
@@ -180,10 +180,19 @@ target/servers: DEBS := nginx postgresql redis-server
 target/emulator: DEBS := qemu-user-static
 target/fish: DEBS := fish
 target/registry: DEBS := docker-registry
+# From Debian 13 on s390x has a package of its own.
+target/machines: DEBS = qemu-system-arm qemu-system-ppc qemu-system-misc \
+    $(shell apt-cache show qemu-system-s390x >/dev/null 2>&1 && echo qemu-system-s390x)
 target/emulator: packaging/architectures
 target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
-target/servers target/emulator target/fish target/registry target/docker target/kernel: | packages
+target/servers target/emulator target/fish target/registry target/docker target/kernel target/machines: | packages
 	tests/unpack.sh $@ $(DEBS)
 	@# Of all the machines that the emulator knows, those of the table.
 	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)
+
+# Kernels of other architectures, and what is run there.
+target/foreign: tests/foreign.sh | packages
+	tests/foreign.sh $@
+foreign-fixtures: architectures
+	for arch in armv7 aarch64 s390x ppc64le; do packaging/cargo $$arch build --release --example fixture || exit; done

@@ -26,10 +26,12 @@ rm -r -- "$new/debs"
 mkdir -p -- "$new/bin" "$new/usr/bin"
 # fish looks there whether it has been moved.
 ln -s ../etc "$new/usr/etc"
+# Some packages still have their libraries in /lib.
+libraries=$folder/usr/lib/$(uname -m)-linux-gnu:$folder/lib/$(uname -m)-linux-gnu
 for program in "$new"/usr/bin/*; do
     [[ -x $program ]] || continue
     name=${program##*/}
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$folder/usr/lib/$(uname -m)-linux-gnu" "$folder/usr/bin/$name" \
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$folder/usr/bin/$name" \
         >"$new/bin/$name"
     chmod 755 "$new/bin/$name"
 done

@@ -120,7 +120,9 @@ fn materials() -> Option<[(&'static str, PathBuf); 3]> {
 fn all() -> bool {
     let all = std::env::var_os("TEST_ALL").is_some();
     if !all {
-        skipped("a Docker Engine and a machine with cgroup v2 alone are not run (TEST_ALL=1 make test)");
+        skipped(
+            "a Docker Engine, a machine with cgroup v2 alone and other architectures' kernels are not run (TEST_ALL=1 make test)",
+        );
     }
     all
 }
@@ -142,5 +144,22 @@ fn cgroup_v2_alone() {
         let mut files = boot.map(|entry| entry.unwrap().path());
         let kernel = files.find(|path| path.to_str().is_some_and(|path| path.contains("/vmlinuz-"))).expect("a kernel");
         script("cgroup2.sh", &[], &[("KERNEL", kernel)]);
+    }
+}
+
+/// Where the shared memory of a vfork, the subreaper and the terminal are another architecture's own. qemu-user has none of them.
+#[test]
+fn foreign_kernels() {
+    if all() && possible(&["busybox"]) {
+        let target = root().join("target");
+        let [foreign, machines] = ["foreign", "machines"].map(|name| target.join(name));
+        if std::fs::read_dir(&foreign).expect("target/foreign, which make test makes").next().is_none() {
+            return skipped("not Debian, so there are no kernels of other architectures to be had");
+        }
+        for arch in ["armv7", "aarch64", "s390x", "ppc64le"] {
+            let builds = std::env::var_os("TEST_BUILDS").expect("TEST_BUILDS, which make test sets");
+            let environment = [("FOREIGN", foreign.clone()), ("MACHINES", machines.clone()), ("BUILDS", builds.into())];
+            script("machine.sh", &[arch], &environment);
+        }
     }
 }
