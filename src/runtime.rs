@@ -10,7 +10,7 @@ use nix::unistd::getppid;
 use crate::cgroup::OomWatch;
 use crate::config::{Apart, Config, Orphans};
 use crate::exit::{Change, Death, Outcome};
-use crate::facts::{Lack, Orphan, Report, Roll, Summary};
+use crate::facts::{Lack, OomKills, Orphan, Report, Roll, Summary};
 use crate::leftovers::{Asked, INIT, Leftovers};
 use crate::policy::{Action, Event, Started, State, Target, step};
 use crate::proc;
@@ -53,7 +53,6 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     };
     drop(terminal);
     let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
     say_started(&spawned, &reporter);
     let started = Started {
         pid: spawned.pid,
@@ -62,7 +61,7 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         is_another_user: spawned.is_another_user,
         ignored: inherited_as_ignored(config),
     };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -109,9 +108,8 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
     }
     let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -143,12 +141,9 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
 
 /// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
 /// pipe, the pipe's reader would still wait when the command has closed it.
-///
-/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
-fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
+fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) {
     // An error would only mean that there is nothing better.
     let _ = nix::unistd::chdir("/");
-    let oom = OomWatch::start();
     // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
     // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
     // stderr alone.
@@ -156,8 +151,10 @@ fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
     unsafe {
         sys::close_descriptors(!is_pid1, reporter.descriptor());
     }
-    oom
 }
+
+/// 128 + 9.
+const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
 
 struct Foster<'a> {
     state: State,
@@ -169,6 +166,8 @@ struct Foster<'a> {
     /// That a forward was not permitted has been said.
     warned: bool,
     oom: OomWatch,
+    /// It has done what only the first sleep has to come after.
+    is_settled: bool,
     reaping: Reaping,
     /// The last event was a deadline that was due.
     was_deadline: bool,
@@ -179,7 +178,7 @@ struct Foster<'a> {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
+    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
         Foster {
             state,
@@ -188,7 +187,8 @@ impl<'a> Foster<'a> {
             clock,
             actions,
             warned: false,
-            oom,
+            oom: OomWatch::new(),
+            is_settled: false,
             reaping: Reaping::START,
             was_deadline: false,
             turns: Turns::default(),
@@ -232,6 +232,7 @@ impl<'a> Foster<'a> {
             return Event::Deadline;
         }
         self.was_deadline = false;
+        self.settle_in();
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
         let Some(delivery) = taken else { return Event::Deadline };
@@ -241,6 +242,17 @@ impl<'a> Foster<'a> {
             self.reporter.say(Report::Received(delivery));
         }
         Event::Signal(delivery)
+    }
+
+    /// What foster does once, after the exec and before it sleeps. Not right after the exec: on a single processor the command
+    /// may have its first turn before foster has one, and a short job has then ended. The count of OOM kills comes first,
+    /// since it leaves descriptors open, which are closed with those that foster inherited.
+    fn settle_in(&mut self) {
+        if !self.is_settled {
+            self.is_settled = true;
+            self.oom.look_first();
+            release_what_was_inherited(self.is_pid1, &self.reporter);
+        }
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
@@ -293,7 +305,7 @@ impl<'a> Foster<'a> {
                 age: stat.map(|stat| proc::age(stat.start_ticks)),
                 cpu: usage.cpu,
                 max_rss_kib: usage.max_rss_kib,
-                oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { 0 },
+                oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { OomKills::NONE },
             }));
         }
         Ok(Some(waited))
@@ -301,10 +313,17 @@ impl<'a> Foster<'a> {
 
     /// Looks at the count when SIGKILL ended the command, and also when it exited with a failure: a shell says 137 for the
     /// program that it ran. Not when the end was asked for, because somebody waits for foster's end then.
-    fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
-        let may_be = death.is_by(Signal::KILL)
-            || (matches!(death, Death::Exited(1..)) && !self.state.has_asked_command_to_stop());
-        if may_be && self.state.is_command(pid) { self.oom.rise_since_start() } else { 0 }
+    fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> OomKills {
+        let killed = death.is_by(Signal::KILL);
+        let may_be = killed || (matches!(death, Death::Exited(1..)) && !self.state.has_asked_command_to_stop());
+        if !(may_be && self.state.is_command(pid)) {
+            return OomKills::NONE;
+        }
+        match self.oom.rise_since_start() {
+            // What others were killed for is no reason to doubt each failure.
+            OomKills::Counted(_) if !killed && death != Death::Exited(A_SHELLS_WORD_FOR_SIGKILL) => OomKills::NONE,
+            oom_kills => oom_kills,
+        }
     }
 
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
