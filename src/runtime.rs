@@ -59,9 +59,8 @@ pub fn run(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
         is_pid1,
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
-        ignored: inherited_as_ignored(config),
     };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock, Some(config)).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -109,7 +108,7 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     }
     let clock = Clock::start();
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, None).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -168,6 +167,9 @@ struct Foster<'a> {
     oom: OomWatch,
     /// It has done what only the first sleep has to come after.
     is_settled: bool,
+    /// Which of the signals that matter foster inherited as ignored is still to be found out: three system calls or more, for
+    /// which no short job has to wait.
+    to_learn: Option<&'a Config<'a>>,
     reaping: Reaping,
     /// The last event was a deadline that was due.
     was_deadline: bool,
@@ -178,7 +180,13 @@ struct Foster<'a> {
 }
 
 impl<'a> Foster<'a> {
-    fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
+    fn new(
+        state: State,
+        is_pid1: bool,
+        reporter: Reporter<'a>,
+        clock: Clock,
+        to_learn: Option<&'a Config<'a>>,
+    ) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
         Foster {
             state,
@@ -189,6 +197,7 @@ impl<'a> Foster<'a> {
             warned: false,
             oom: OomWatch::new(),
             is_settled: false,
+            to_learn,
             reaping: Reaping::START,
             was_deadline: false,
             turns: Turns::default(),
@@ -198,7 +207,7 @@ impl<'a> Foster<'a> {
     }
 
     /// Handles events one by one until the policy ends foster.
-    fn run(mut self, first: Option<Delivery>) -> ! {
+    fn run(&mut self, first: Option<Delivery>) -> ! {
         let mut next = first.map(Event::Signal);
         loop {
             let event = next.take().unwrap_or_else(|| self.next_event());
@@ -338,6 +347,14 @@ impl<'a> Foster<'a> {
 
     /// Does what the policy says to an event. The first event that follows from that is returned: it comes before any other.
     fn handle(&mut self, event: Event) -> Option<Event> {
+        let matters = match event {
+            Event::Signal(delivery) => delivery.signal != Signal::CHLD,
+            Event::ChildStopped { .. } => true,
+            _ => false,
+        };
+        if matters && let Some(config) = self.to_learn.take() {
+            self.state.learn_ignored(inherited_as_ignored(config));
+        }
         let mut actions = std::mem::take(&mut self.actions);
         let now = if self.state.needs_time(&event) { Some(self.clock.now()) } else { None };
         step(&mut self.state, event, now, &mut actions);

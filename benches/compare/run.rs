@@ -72,13 +72,13 @@ pub struct Launch {
 impl Launch {
     /// The fixture in this mode as the command.
     pub fn new(place: Place, fixture: &Path, mode: &[&str]) -> Launch {
-        let command = [c_string(fixture)].into_iter().chain(mode.iter().map(|word| c_string(word)));
+        let command = [c_string(fixture)].into_iter().chain(mode.iter().map(c_string));
         let environment = ENVIRONMENT.map(CStr::to_owned).to_vec();
         Launch { place, before: Vec::new(), command: command.collect(), environment }
     }
 
     pub fn after(mut self, before: &[&Path]) -> Launch {
-        self.before = before.iter().map(|word| c_string(word)).collect();
+        self.before = before.iter().map(c_string).collect();
         self
     }
 }

@@ -263,8 +263,6 @@ pub struct Started {
     pub has_terminal: bool,
     /// The command runs as another user than foster.
     pub is_another_user: bool,
-    /// The signals that foster inherited as ignored, among those that matter here: the stop signals, SIGINT and SIGQUIT.
-    pub ignored: SignalSet,
 }
 
 impl State {
@@ -277,9 +275,9 @@ impl State {
             grace: config.grace,
             stop_delay: config.stop_delay,
             rewrites: config.rewrites.clone(),
-            stop_signals: config.stop_signals().except(started.ignored),
+            stop_signals: config.stop_signals(),
             leftover_signal: config.leftover_signal.unwrap_or(Signal::TERM),
-            in_background: started.ignored.contains(Signal::INT) && started.ignored.contains(Signal::QUIT),
+            in_background: false,
             ok_codes: config.ok_codes.clone(),
             ok_stop: config.ok_stop,
             at_end: config.ways.at_end,
@@ -304,9 +302,15 @@ impl State {
 
     /// The state of a foster without a command.
     pub fn paused(config: &Config, is_pid1: bool) -> State {
-        let started =
-            Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false, ignored: SignalSet::default() };
+        let started = Started { pid: 0, is_pid1, has_terminal: false, is_another_user: false };
         State { phase: Phase::Paused, ..State::new(config, started) }
+    }
+
+    /// Tells which signals foster inherited as ignored, among those that matter here: the stop signals, SIGINT and SIGQUIT. To
+    /// be told before the first signal is stepped, and before the command's first stop.
+    pub fn learn_ignored(&mut self, ignored: SignalSet) {
+        self.stop_signals = self.stop_signals.except(ignored);
+        self.in_background = ignored.contains(Signal::INT) && ignored.contains(Signal::QUIT);
     }
 
     /// Whether this is the command's process, still unreaped.

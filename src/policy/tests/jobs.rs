@@ -278,16 +278,15 @@ fn a_background_job_of_a_shell_without_job_control_takes_no_terminal() {
     let mut ignored = SignalSet::default();
     ignored.insert(Signal::INT);
     ignored.insert(Signal::QUIT);
-    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: false, is_another_user: false, ignored };
-    let mut state = State::new(&Config::default(), started);
+    let mut state = state(&Config::default(), false, false);
+    state.learn_ignored(ignored);
     let waits = Action::Say(Report::CommandStopped { signal: Signal::TTIN, continued: false });
     assert_eq!(steps(&mut state, &[stopped(Signal::TTIN)]), [waits]);
 }
 
 #[test]
 fn another_users_command_is_no_reason_to_signal_fosters_group() {
-    let ignored = SignalSet::default();
-    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: true, is_another_user: true, ignored };
+    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: true, is_another_user: true };
     let mut state = State::new(&Config::default(), started);
     let stop = steps(&mut state, &[stopped(Signal::TSTP)]);
     assert_eq!(stop, [Action::TakeTerminal(COMMAND), Action::SuspendSelf(Signal::TSTP)]);

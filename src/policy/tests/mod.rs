@@ -15,10 +15,7 @@ pub(super) const COMMAND: i32 = 7;
 pub(super) const OTHER: Sender = Sender::Process { pid: 42, uid: 0, name: None };
 
 pub(super) fn state(config: &Config, is_pid1: bool, has_terminal: bool) -> State {
-    State::new(
-        config,
-        Started { pid: COMMAND, is_pid1, has_terminal, is_another_user: false, ignored: SignalSet::default() },
-    )
+    State::new(config, Started { pid: COMMAND, is_pid1, has_terminal, is_another_user: false })
 }
 
 pub(super) fn delivery(signal: i32, sender: Sender) -> Delivery {

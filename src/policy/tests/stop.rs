@@ -523,8 +523,8 @@ fn what_was_inherited_as_ignored_is_forwarded_and_asks_for_nothing() {
     let config = Config { grace: Some(at(1)), ..Config::default() };
     let mut ignored = SignalSet::default();
     ignored.insert(Signal::INT);
-    let started = Started { pid: COMMAND, is_pid1: false, has_terminal: false, is_another_user: false, ignored };
-    let mut state = State::new(&config, started);
+    let mut state = state(&config, false, false);
+    state.learn_ignored(ignored);
     let int = Event::Signal(delivery(2, OTHER));
     assert!(matches!(at_time(&mut state, 3, int)[..], [Action::Forward { signal: Signal::INT, .. }]));
     assert_eq!(state.deadline(), None);
