@@ -99,8 +99,22 @@ pub struct Orphan {
     pub cpu: Duration,
     /// Its largest resident set, or that of its largest child, in KiB.
     pub max_rss_kib: u64,
-    /// How much the cgroup's oom_kill count rose meanwhile; looked at only if SIGKILL ended it.
-    pub oom_kills: u64,
+    /// Looked at only if SIGKILL ended it.
+    pub oom_kills: OomKills,
+}
+
+/// What the cgroup's oom_kill count tells of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OomKills {
+    /// It rose by so many meanwhile.
+    Rose(u64),
+    /// It was so many when foster read it for the first time, which was after this end: whether it rose is not known.
+    Counted(u64),
+}
+
+impl OomKills {
+    /// Nothing.
+    pub const NONE: OomKills = OomKills::Rose(0);
 }
 
 /// The end of the command.
@@ -114,9 +128,8 @@ pub struct CommandEnd {
     pub ran: Duration,
     /// Whether somebody wanted that.
     pub cause: Cause,
-    /// How much the cgroup's oom_kill count rose while it ran; looked at only if SIGKILL ended it, or if it exited with
-    /// another status than 0 unasked.
-    pub oom_kills: u64,
+    /// Looked at only if SIGKILL ended it, or if it exited with another status than 0 unasked.
+    pub oom_kills: OomKills,
 }
 
 /// All that happened, in numbers.

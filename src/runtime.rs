@@ -6,15 +6,18 @@ use nix::errno::Errno;
 
 use crate::cgroup::OomWatch;
 use crate::exit::{Change, Death, Outcome};
-use crate::facts::{Orphan, Report, Roll, Summary};
+use crate::facts::{OomKills, Orphan, Report, Roll, Summary};
 use crate::leftovers::{Asked, Leftovers};
 use crate::policy::{Action, Event, State, Target, step};
 use crate::proc;
 use crate::report::Reporter;
 use crate::signal::{Delivery, Sender, Signal};
 use crate::sys::{self, Disposition, NoNews, Peeked, Waited, Whom};
-use crate::terminal::{self};
+use crate::terminal;
 use crate::turns::{Clock, Reaping, Turns};
+
+/// 128 + 9.
+const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
 
 /// foster, once it has started.
 pub struct Foster<'a> {
@@ -27,6 +30,8 @@ pub struct Foster<'a> {
     /// That a forward was not permitted has been said.
     warned: bool,
     oom: OomWatch,
+    /// It has done what only the first sleep has to come after.
+    is_settled: bool,
     reaping: Reaping,
     /// The last event was a deadline that was due.
     was_deadline: bool,
@@ -38,7 +43,7 @@ pub struct Foster<'a> {
 
 impl<'a> Foster<'a> {
     /// foster in this state.
-    pub fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock, oom: OomWatch) -> Foster<'a> {
+    pub fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
         Foster {
             state,
@@ -47,7 +52,8 @@ impl<'a> Foster<'a> {
             clock,
             actions,
             warned: false,
-            oom,
+            oom: OomWatch::new(),
+            is_settled: false,
             reaping: Reaping::START,
             was_deadline: false,
             turns: Turns::default(),
@@ -91,6 +97,7 @@ impl<'a> Foster<'a> {
             return Event::Deadline;
         }
         self.was_deadline = false;
+        self.settle_in();
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
         let Some(delivery) = taken else { return Event::Deadline };
@@ -104,6 +111,17 @@ impl<'a> Foster<'a> {
             self.reporter.say(Report::Received(delivery));
         }
         Event::Signal(delivery)
+    }
+
+    /// What foster does once, after the exec and before it sleeps. Not right after the exec: on a single processor the command
+    /// may have its first turn before foster has one, and a short job has then ended. The count of OOM kills comes first,
+    /// since it leaves descriptors open, which are closed with those that foster inherited.
+    fn settle_in(&mut self) {
+        if !self.is_settled {
+            self.is_settled = true;
+            self.oom.look_first();
+            release_what_was_inherited(self.is_pid1, &self.reporter);
+        }
     }
 
     /// One child's news. At the default level that is one system call and nothing else.
@@ -156,7 +174,7 @@ impl<'a> Foster<'a> {
                 age: stat.map(|stat| proc::age(stat.start_ticks)),
                 cpu: usage.cpu,
                 max_rss_kib: usage.max_rss_kib,
-                oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { 0 },
+                oom_kills: if death.is_by(Signal::KILL) { self.oom.rise() } else { OomKills::NONE },
             }));
         }
         Ok(Some(waited))
@@ -164,10 +182,17 @@ impl<'a> Foster<'a> {
 
     /// Looks at the count when SIGKILL ended the command, and also when it exited with a failure: a shell says 137 for the
     /// program that it ran. Not when the end was asked for, because somebody waits for foster's end then.
-    fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> u64 {
-        let may_be = death.is_by(Signal::KILL)
-            || (matches!(death, Death::Exited(1..)) && !self.state.has_asked_command_to_stop());
-        if may_be && self.state.is_command(pid) { self.oom.rise_since_start() } else { 0 }
+    fn oom_kills_of_command(&mut self, pid: i32, death: Death) -> OomKills {
+        let killed = death.is_by(Signal::KILL);
+        let may_be = killed || (matches!(death, Death::Exited(1..)) && !self.state.has_asked_command_to_stop());
+        if !(may_be && self.state.is_command(pid)) {
+            return OomKills::NONE;
+        }
+        match self.oom.rise_since_start() {
+            // What others were killed for is no reason to doubt each failure.
+            OomKills::Counted(_) if !killed && death != Death::Exited(A_SHELLS_WORD_FOR_SIGKILL) => OomKills::NONE,
+            oom_kills => oom_kills,
+        }
     }
 
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
@@ -351,6 +376,20 @@ impl<'a> Foster<'a> {
             }
         }
         None
+    }
+}
+
+/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
+/// pipe, the pipe's reader would still wait when the command has closed it.
+fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) {
+    // An error would only mean that there is nothing better.
+    let _ = nix::unistd::chdir("/");
+    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
+    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
+    // stderr alone.
+    #[allow(unsafe_code)]
+    unsafe {
+        sys::close_descriptors(!is_pid1, reporter.descriptor());
     }
 }
 

@@ -5,7 +5,6 @@ use std::ffi::{CStr, c_char, c_int};
 use nix::sys::prctl;
 use nix::unistd::getppid;
 
-use crate::cgroup::OomWatch;
 use crate::cli::{self, Parsed, Persona, Refusal};
 use crate::config::{Apart, Config, Limits, LogConfig, Orphans};
 use crate::exit::OWN_FAILURE;
@@ -118,7 +117,6 @@ pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u
     };
     drop(terminal);
     let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
     say_started(&spawned, &reporter);
     let started = Started {
         pid: spawned.pid,
@@ -126,7 +124,7 @@ pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
     };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock, oom).run(orphaned)
+    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -155,9 +153,8 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
         return not_started(config, &reporter, &Failure::refused("rt_sigtimedwait(2)", errno));
     }
     let clock = Clock::start();
-    let oom = release_what_was_inherited(is_pid1, &reporter);
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock, oom).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.
@@ -185,22 +182,4 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
         return None;
     }
     (getppid() != parent).then_some(Delivery { signal, sender: Sender::Kernel, payload: None })
-}
-
-/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
-/// pipe, the pipe's reader would still wait when the command has closed it.
-///
-/// The count of OOM kills is read in between, because that leaves descriptors open which are then closed with the others.
-fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) -> OomWatch {
-    // An error would only mean that there is nothing better.
-    let _ = nix::unistd::chdir("/");
-    let oom = OomWatch::start();
-    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
-    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
-    // stderr alone.
-    #[allow(unsafe_code)]
-    unsafe {
-        sys::close_descriptors(!is_pid1, reporter.descriptor());
-    }
-    oom
 }

@@ -1,13 +1,17 @@
-//! Measures foster beside its peers and prints a Markdown table; JSON and the growth curves go into files.
+//! Measures foster beside its peers and prints Markdown tables; JSON and the growth curves go into files.
 //!
-//!     compare [--quick] [--json FILE] [--svg FILE] --fixture PROGRAM NAME=PROGRAM...
+//!     compare [--quick] [--most N] [--json FILE] [--svg FILE] --fixture PROGRAM 'NAME=PROGRAM [OPTION...]'...
 //!
-//! Names that begin with `foster` are foster's builds, the first of them the one that has to keep its budgets; the
-//! others are peers. Everything runs in PID namespaces that end with this program. It fails when an init loses a signal
-//! or leaves a zombie in foster's place, and when it would not notice that: two stubs are measured along.
+//! Names that begin with `foster` are foster's builds, the first of them the one that has to keep its budgets; `floor` is
+//! `benches/floor.c`; the others are peers. `--most`: at most so many processes at once, otherwise 2,000.
+//!
+//! Everything runs in PID namespaces that end with this program. It fails when foster loses a signal or leaves a zombie, or
+//! when one of its costs grows faster than the size of what it is given; and when it would not notice that, for which two
+//! stubs and two curves are looked at along.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
 
+mod figure;
 mod growth;
 mod measure;
 #[path = "../../tests/suite/page_cache.rs"]
@@ -23,9 +27,10 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use figure::{Figure, with_commas};
 use measure::Bench;
-use run::{CpuCgroup, Place, Subject};
-use table::Row;
+use run::{CpuCgroup, Kind, Launch, Place, Subject};
+use table::{Row, Table};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -45,33 +50,36 @@ fn main() -> ExitCode {
     if let Err(error) = &cgroup {
         eprintln!("no cgroup of the CPU's, so times are as outside of a container: {error}");
     }
-    if let Err(error) = run::see_the_own_cgroup_alone() {
-        eprintln!("the cgroups are seen as outside of a container: {error}");
-    }
     let bench = Bench { fixture: options.fixture.clone(), scratch: std::env::temp_dir() };
+    figure::check_that_heaps_are_seen();
+    growth::check_that_steepness_is_seen();
     let caught = stubs_are_caught(&bench);
-    let rows = compare(&bench, &options);
-    println!("{}", table::markdown(&rows, &options.subjects));
-    let correct = rows.iter().filter(|row| row.is_correctness()).all(|row| row.values[0] == Some(0.0));
-    if !correct {
-        eprintln!("FAILED: {} loses signals or leaves zombies", options.subjects[0].name);
+    let tables = compare(&bench, &options);
+    let foster = &options.subjects[0];
+    let wrong = tables.iter().flat_map(|table| &table.rows).filter(|row| row.is_wrong()).count();
+    if wrong > 0 {
+        eprintln!("FAILED: {} loses signals or leaves zombies", foster.name);
     }
-    if !caught || !correct {
+    if !caught || wrong > 0 {
         return ExitCode::FAILURE;
     }
-    let curves = growth::measure(&bench, &options.subjects[0], if options.quick { 1000 } else { 10_000 });
+    let curves = growth::measure(&bench, foster, if options.quick { options.most.min(300) } else { options.most });
     println!("{}", growth::markdown(&curves));
     if let Some(path) = &options.svg {
         std::fs::write(path, growth::svg(&curves)).expect("the SVG is written");
     }
     if let Some(path) = &options.json {
-        std::fs::write(path, table::json(&rows, &options.subjects, &curves)).expect("the JSON is written");
+        let members = [table::json(&tables, &options.subjects), growth::json(&curves)];
+        std::fs::write(path, format!("{{\n{}\n}}\n", members.join(",\n"))).expect("the JSON is written");
     }
-    ExitCode::SUCCESS
+    let steep = growth::too_steep(&curves);
+    steep.iter().for_each(|curve| eprintln!("FAILED: grows faster than its size: {curve}"));
+    if steep.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 struct Options {
     quick: bool,
+    most: u64,
     json: Option<PathBuf>,
     svg: Option<PathBuf>,
     fixture: PathBuf,
@@ -80,27 +88,20 @@ struct Options {
 
 impl Options {
     fn parse(args: &[String]) -> Options {
-        let mut options =
-            Options { quick: false, json: None, svg: None, fixture: PathBuf::new(), subjects: Vec::new() };
+        let (fixture, subjects) = (PathBuf::new(), Vec::new());
+        let mut options = Options { quick: false, most: 2000, json: None, svg: None, fixture, subjects };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
-            let mut file = || PathBuf::from(args.next().expect("a file"));
+            let mut value = || args.next().unwrap_or_else(|| panic!("{arg}: a value is missing"));
             match arg.as_str() {
                 // What cargo bench adds.
                 "--bench" => {}
                 "--quick" => options.quick = true,
-                "--json" => options.json = Some(file()),
-                "--svg" => options.svg = Some(file()),
-                "--fixture" => options.fixture = file(),
-                subject => {
-                    let (name, program) = subject.split_once('=').expect("NAME=PROGRAM");
-                    let program = std::fs::canonicalize(program).unwrap_or_else(|e| panic!("{program}: {e}"));
-                    options.subjects.push(Subject {
-                        name: name.to_owned(),
-                        words: vec![program],
-                        is_peer: !name.starts_with("foster"),
-                    });
-                }
+                "--most" => options.most = value().parse().expect("--most NUMBER"),
+                "--json" => options.json = Some(value().into()),
+                "--svg" => options.svg = Some(value().into()),
+                "--fixture" => options.fixture = value().into(),
+                subject => options.subjects.push(subject_of(subject)),
             }
         }
         options.fixture = std::fs::canonicalize(&options.fixture).expect("--fixture FILE");
@@ -109,10 +110,24 @@ impl Options {
     }
 }
 
+/// `NAME=PROGRAM [OPTION...]`.
+fn subject_of(word: &str) -> Subject {
+    let (name, command) = word.split_once('=').unwrap_or_else(|| panic!("{word}: NAME=PROGRAM is expected"));
+    let mut words = command.split_whitespace().map(PathBuf::from).collect::<Vec<_>>();
+    words[0] = std::fs::canonicalize(&words[0]).unwrap_or_else(|error| panic!("{command}: {error}"));
+    let kind = match name {
+        "floor" => Kind::Floor,
+        _ if name.starts_with("foster") => Kind::Foster,
+        _ => Kind::Peer,
+    };
+    Subject { name: name.to_owned(), words, kind }
+}
+
 /// Neither stub may pass for a working init.
 fn stubs_are_caught(bench: &Bench) -> bool {
     let own = std::env::current_exe().expect("the program's path");
-    let stub = |name: &str| Subject { name: name.to_owned(), words: vec![own.clone(), name.into()], is_peer: false };
+    let stub =
+        |name: &str| Subject { name: name.to_owned(), words: vec![own.clone(), name.into()], kind: Kind::Helper };
     let reaper = stub(stubs::NEVER_FORWARDS);
     let forwarder = stub(stubs::NEVER_REAPS);
     let zombies = measure::orphans_left(bench, &forwarder, 10);
@@ -124,77 +139,132 @@ fn stubs_are_caught(bench: &Bench) -> bool {
     caught
 }
 
-/// Every row of the table. Counts are taken once, since they repeat; times in rounds, every init in each.
-fn compare(bench: &Bench, options: &Options) -> Vec<Row> {
-    let subjects: Vec<&Subject> = options.subjects.iter().collect();
-    let each = |measure: &dyn Fn(&Subject) -> Option<f64>| subjects.iter().map(|subject| measure(subject)).collect();
-    let peers: Vec<bool> = subjects.iter().map(|subject| subject.is_peer).collect();
+/// Every table, each printed as soon as it is there. Counts are taken once, since they repeat; times in rounds, every init in
+/// each.
+fn compare(bench: &Bench, options: &Options) -> Vec<Table> {
+    let subjects = &options.subjects;
     let rounds = if options.quick { 50 } else { 400 };
     subjects.iter().filter_map(|subject| subject.words.first()).for_each(|program| page_cache::drop_program(program));
-    let times_on_one = run::on_one_core(|| times(bench, &subjects, rounds));
-    let times = times(bench, &subjects, rounds);
     let span = Duration::from_secs(if options.quick { 2 } else { 10 });
-    let idle = measure::idle(bench, &subjects, span);
+    let idle = measure::idle(bench, subjects, span);
+    // Beside one that never sleeps nobody's time means anything.
+    let sleeps: Vec<bool> = idle
+        .iter()
+        .map(|idle| idle.as_ref().is_some_and(|idle| idle.cpu_ms < span.as_millis() as f64 / 10.0))
+        .collect();
+    let mut tables = Vec::new();
+    let mut add = |table: Table| {
+        println!("{}", table::markdown(&table, subjects));
+        tables.push(table);
+    };
+    add(Table { name: "what it does".to_owned(), rows: counts(bench, options, &idle, &sleeps, span) });
+    for view in ["the machine's cgroups in view", "its own cgroup alone in view, as in a container"] {
+        if view.starts_with("its own")
+            && let Err(error) = run::see_the_own_cgroup_alone()
+        {
+            eprintln!("no view of the own cgroup alone, so nothing is measured with it: {error}");
+            continue;
+        }
+        add(Table { name: format!("what it costs, {view}"), rows: costs(bench, subjects) });
+        let times_on_one = run::on_one_core(|| times(bench, subjects, &sleeps, rounds));
+        add(Table { name: format!("µs on one processor, {view}"), rows: times_on_one.rows(subjects, &sleeps) });
+        let times = times(bench, subjects, &sleeps, rounds);
+        add(Table { name: format!("µs on any processor, {view}"), rows: times.rows(subjects, &sleeps) });
+    }
+    tables
+}
+
+/// What does not depend on what is seen of the cgroups.
+fn counts(
+    bench: &Bench,
+    options: &Options,
+    idle: &[Option<measure::Idle>],
+    sleeps: &[bool],
+    span: Duration,
+) -> Vec<Row> {
+    let subjects = &options.subjects;
+    let each = |measure: &dyn Fn(&Subject) -> Option<f64>| subjects.iter().map(measure).collect::<Vec<_>>();
     let held = |value: &dyn Fn(&measure::Idle) -> f64| idle.iter().map(|idle| idle.as_ref().map(value)).collect();
     let storms: Vec<_> = subjects.iter().map(|subject| measure::storm(bench, subject)).collect();
     let storm = |value: &dyn Fn(&measure::Storm) -> f64| storms.iter().map(|storm| storm.as_ref().map(value)).collect();
     let orphans = if options.quick { 1000 } else { 10_000 };
-    let drain =
-        |count: u64| each(&|subject| Some(measure::drain_calls(bench, subject, Place::Pid1, count)? / count as f64));
-    let ratio = |times: &Vec<Option<f64>>| table::over_best_peer(times, &peers);
+    let drain = |count: u64| {
+        let calls = subjects.iter().zip(sleeps).map(|(subject, sleeps)| {
+            Some(measure::drain_calls(bench, subject, Place::Pid1, count, *sleeps)? / count as f64)
+        });
+        let name = format!("system calls per orphan, {} at once", with_commas(count as f64));
+        Row::exact(&name, calls.collect()).digits(4)
+    };
+    let launch = Launch::new(Place::Pid1, &bench.fixture, &["ping"]);
+    let many = options.most.min(if options.quick { 2000 } else { 5000 });
+    let (signals, meanwhile) = (with_commas(measure::STORM_SIGNALS as f64), with_commas(measure::STORM_ORPHANS as f64));
+    let seconds = span.as_secs();
     vec![
-        Row::new("size with its libraries, bytes", each(&measure::bytes)).budget(450_000.0, 100_000.0),
-        Row::new("start-up over bare, on one core, µs", times_on_one.start.clone()),
-        Row::new("… / that of the best peer", ratio(&times_on_one.start)).budget(0.35, 0.20).digits(2),
-        Row::new("start-up over bare, on any, µs", times.start.clone()),
-        Row::new("… / that of the best peer", ratio(&times.start)).digits(2),
-        Row::new("user instructions until the fork", each(&|s| measure::start_instructions(bench, s)))
-            .budget(16_000.0, 8_000.0),
-        Row::new("system calls, its execve to the command's", each(&|s| measure::start_system_calls(bench, s)))
-            .budget(18.0, 12.0),
-        Row::new("Private_Dirty, KiB", held(&|idle| idle.private_dirty_kib)).budget(40.0, 28.0),
-        Row::new("RSS, KiB", held(&|idle| idle.rss_kib)).budget(420.0, 250.0),
-        Row::new(&format!("idle: context switches in {} s", span.as_secs()), held(&|idle| idle.switches))
-            .budget(0.0, 0.0),
-        Row::new("idle: threads", held(&|idle| idle.threads)).budget(1.0, 1.0),
-        Row::new("idle: descriptors held", held(&|idle| idle.descriptors)).budget(4.0, 3.0),
-        Row::new("system calls per orphan, 1,000 at once", drain(1000)).digits(4),
-        Row::new("system calls per orphan, 5,000 at once", drain(if options.quick { 2000 } else { 5000 }))
-            .budget(1.003, 1.003)
-            .digits(4),
-        Row::new("system calls, SIGTERM to exit", each(&|s| measure::stop_system_calls(bench, s))),
-        Row::new("user instructions, SIGTERM to exit", each(&|s| measure::stop_instructions(bench, s))),
-        Row::new("SIGTERM to exit over bare, on one core, µs", times_on_one.stop.clone()),
-        Row::new("… / that of the best peer", ratio(&times_on_one.stop)).budget(0.6, 0.4).digits(2),
-        Row::new("SIGTERM to exit over bare, on any, µs", times.stop.clone()),
-        Row::new("… / that of the best peer", ratio(&times.stop)).digits(2),
-        Row::new("a signal's way to the command, one core, µs", times_on_one.latency.clone()),
-        Row::new("… / that of the best peer", ratio(&times_on_one.latency)).budget(1.2, 1.0).digits(2),
-        Row::new("a signal's way to the command, any, µs", times.latency.clone()),
-        Row::new("… / that of the best peer", ratio(&times.latency)).digits(2),
-        Row::new(
-            &format!("signals lost of {}, while orphans die", table::with_commas(measure::STORM_SIGNALS as f64)),
-            storm(&|s| s.signals_lost),
-        )
-        .correctness(),
-        Row::new(
-            &format!("zombies left of {} orphans meanwhile", table::with_commas(measure::STORM_ORPHANS as f64)),
-            storm(&|s| s.zombies),
-        )
-        .correctness(),
-        Row::new(
-            &format!("zombies left of {} orphans", table::with_commas(orphans as f64)),
+        Row::exact("size with its libraries, bytes", each(&measure::bytes)).must(255_000.0),
+        Row::exact("user instructions until the fork", each(&|s| measure::start_instructions(bench, s, &launch))),
+        Row::exact("system calls, SIGTERM to exit", each(&|s| measure::stop_system_calls(bench, s))),
+        Row::exact("user instructions, SIGTERM to exit", each(&|s| measure::stop_instructions(bench, s))),
+        Row::exact(&format!("idle: context switches in {seconds} s"), held(&|idle| idle.switches)).must(0.0),
+        Row::exact(&format!("idle: processor time in {seconds} s, ms"), held(&|idle| idle.cpu_ms)).must(0.0),
+        Row::exact("idle: threads", held(&|idle| idle.threads)).must(1.0),
+        Row::exact("idle: descriptors held", held(&|idle| idle.descriptors)).must(3.0),
+        drain(1000),
+        drain(many).must(1.003),
+        Row::exact(&format!("signals lost of {signals}, while orphans die"), storm(&|s| s.signals_lost)).correctness(),
+        Row::exact(&format!("zombies left of {meanwhile} orphans meanwhile"), storm(&|s| s.zombies)).correctness(),
+        Row::exact(
+            &format!("zombies left of {} orphans", with_commas(orphans as f64)),
             each(&|subject| measure::orphans_left(bench, subject, orphans)),
         )
         .correctness(),
     ]
 }
 
-/// Medians in microseconds.
+/// What depends on what is seen of the cgroups, and can be counted.
+fn costs(bench: &Bench, subjects: &[Subject]) -> Vec<Row> {
+    let launch = Launch::new(Place::Pid1, &bench.fixture, &["ping"]);
+    let starts: Vec<_> = subjects.iter().map(|s| measure::start_system_calls(bench, s, &launch)).collect();
+    // The kernel begins the stack anywhere within a page: now and then it takes one more.
+    let idle: Vec<_> = (0..9).map(|_| measure::idle(bench, subjects, Duration::ZERO)).collect();
+    let median = |value: &dyn Fn(&measure::Idle) -> f64| {
+        let of = |which: usize| idle.iter().filter_map(|idle| idle[which].as_ref().map(value)).collect();
+        (0..subjects.len()).map(|which| Figure::of(of(which)).map(|figure| figure.value)).collect()
+    };
+    vec![
+        Row::exact(
+            "system calls, its execve to the command's",
+            starts.iter().map(|calls| Some(calls.to_the_exec)).collect(),
+        )
+        .must(12.0),
+        Row::exact("system calls from there until it sleeps", starts.iter().map(|calls| calls.until_asleep).collect())
+            .must(12.0),
+        Row::exact("Private_Dirty, KiB", median(&|idle| idle.private_dirty_kib)).must(20.0),
+        Row::exact("RSS, KiB", median(&|idle| idle.rss_kib)).must(240.0),
+    ]
+}
+
+/// Times in microseconds, of every subject.
 struct Times {
-    start: Vec<Option<f64>>,
-    latency: Vec<Option<f64>>,
-    stop: Vec<Option<f64>>,
+    start: Vec<Option<Figure>>,
+    whole: Vec<Option<Figure>>,
+    stop: Vec<Option<Figure>>,
+    way: Vec<Option<Figure>>,
+}
+
+impl Times {
+    /// Whoever never sleeps is no measure for the others: a signal need not wake it.
+    fn rows(self, subjects: &[Subject], sleeps: &[bool]) -> Vec<Row> {
+        let row = |name, figures, peer, floor| Row::new(name, figures).with_ratios(subjects, sleeps, peer, floor);
+        [
+            row("start, over bare", self.start, 0.25, Some(1.6)),
+            row("start to the end of true, over bare", self.whole, 0.30, Some(2.0)),
+            row("SIGTERM to exit, over bare", self.stop, 0.55, Some(1.5)),
+            row("a signal's way to the command", self.way, 1.03, None),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// Another order, the same ones in each run.
@@ -206,46 +276,71 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
     }
 }
 
-/// Start and stop are over bare: what the same command takes without an init, in the same round.
-fn times(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Times {
-    let bare = Subject { name: "bare".to_owned(), words: Vec::new(), is_peer: false };
-    let count = subjects.len();
-    let (mut start, mut stop) = (vec![Vec::new(); count], vec![Vec::new(); count]);
-    let mut order: Vec<usize> = (0..=count).collect();
+/// All but a signal's way are over bare: what the same command takes without an init, in the same round.
+fn times(bench: &Bench, subjects: &[Subject], sleeps: &[bool], rounds: usize) -> Times {
+    let over_bare = |measure: &dyn Fn(&Subject) -> Option<Vec<f64>>| differences(subjects, rounds, measure);
+    let lives = over_bare(&|subject| measure::life(bench, subject).map(|life| vec![life.start, life.stop]));
+    let whole = over_bare(&|subject| measure::life_of_true(bench, subject).map(|whole| vec![whole]));
+    let column = |values: &[Vec<Vec<f64>>], which: usize| {
+        values.iter().map(|of_one| Figure::of(of_one.iter().map(|values| values[which]).collect())).collect()
+    };
+    Times {
+        start: column(&lives, 0),
+        whole: column(&whole, 0),
+        stop: column(&lives, 1),
+        way: ways(bench, subjects, sleeps, rounds),
+    }
+}
+
+/// What is measured of every subject in each round, less what the same is without an init in that round.
+fn differences(
+    subjects: &[Subject],
+    rounds: usize,
+    measure: &dyn Fn(&Subject) -> Option<Vec<f64>>,
+) -> Vec<Vec<Vec<f64>>> {
+    let bare = Subject { name: "bare".to_owned(), words: Vec::new(), kind: Kind::Helper };
+    let mut over = vec![Vec::new(); subjects.len()];
+    let mut order: Vec<usize> = (0..=subjects.len()).collect();
     let mut random = 1;
     for _ in 0..rounds {
         // Each comes behind any other: what one leaves in the caches, and for the kernel to clear away, meets another each time.
         shuffle(&mut order, &mut random);
-        let life = |which: usize| measure::life(bench, subjects.get(which).copied().unwrap_or(&bare));
-        let mut lives: Vec<_> = order.iter().map(|which| (*which, life(*which))).collect();
-        lives.sort_by_key(|(which, _)| *which);
-        let Some((_, Some(without))) = lives.pop() else { continue };
-        for (which, life) in lives {
-            let Some(life) = life else { continue };
-            start[which].push(life.start - without.start);
-            stop[which].push(life.stop - without.stop);
+        let one = |which: &usize| (*which, measure(subjects.get(*which).unwrap_or(&bare)));
+        let mut values: Vec<_> = order.iter().map(one).collect();
+        values.sort_by_key(|(which, _)| *which);
+        let Some((_, Some(without))) = values.pop() else { continue };
+        for (which, values) in values {
+            let Some(values) = values else { continue };
+            over[which].push(values.iter().zip(&without).map(|(value, without)| value - without).collect());
         }
     }
-    let medians = |all: Vec<Vec<f64>>| all.into_iter().map(table::median).collect();
-    Times { start: medians(start), latency: latencies(bench, subjects, rounds), stop: medians(stop) }
+    over
 }
 
-/// The ways of signals to the commands of inits that have been there for a while, each in turn.
-fn latencies(bench: &Bench, subjects: &[&Subject], rounds: usize) -> Vec<Option<f64>> {
-    let mut inits: Vec<_> = subjects.iter().map(|s| s.start(Place::Pid1, &bench.fixture, &["ping"])).collect();
-    let mut latencies = vec![Vec::new(); inits.len()];
-    // pid1 forwards no other signals than SIGTERM and SIGINT.
-    let mut order: Vec<usize> = (0..inits.len()).filter(|which| inits[*which].stamp().is_some()).collect();
-    let mut random = 1;
-    for round in 0..FORGOTTEN + rounds {
-        shuffle(&mut order, &mut random);
-        order.retain(|which| {
-            let latency = measure::ping(&mut inits[*which]);
-            latencies[*which].extend(latency.filter(|_| round >= FORGOTTEN));
-            latency.is_some()
-        });
+/// The ways of signals to the commands of inits that have been there for a while, each in turn. Whoever never sleeps is
+/// there alone.
+fn ways(bench: &Bench, subjects: &[Subject], sleeps: &[bool], rounds: usize) -> Vec<Option<Figure>> {
+    let mut ways = vec![Vec::new(); subjects.len()];
+    let together: Vec<usize> = (0..subjects.len()).filter(|which| sleeps[*which]).collect();
+    let alone = (0..subjects.len()).filter(|which| !sleeps[*which]).map(|which| vec![which]);
+    for group in [together].into_iter().chain(alone) {
+        let start = |which: &usize| (*which, subjects[*which].start(Place::Pid1, &bench.fixture, &["ping"]));
+        // pid1 forwards no other signals than SIGTERM and SIGINT.
+        let mut inits: Vec<_> =
+            group.iter().map(start).filter_map(|(w, mut init)| init.stamp().map(|_| (w, init))).collect();
+        let mut order: Vec<usize> = (0..inits.len()).collect();
+        let mut random = 1;
+        for round in 0..FORGOTTEN + rounds {
+            shuffle(&mut order, &mut random);
+            order.retain(|at| {
+                let (which, init) = &mut inits[*at];
+                let way = measure::ping(init);
+                ways[*which].extend(way.filter(|_| round >= FORGOTTEN));
+                way.is_some()
+            });
+        }
     }
-    latencies.into_iter().map(table::median).collect()
+    ways.into_iter().map(Figure::of).collect()
 }
 
 /// Signals after which the kernel has forgotten how long an init took to start. Before, whoever took longest hands the CPU

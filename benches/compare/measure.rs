@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::run::{Place, Running, Subject, children, now, poll, queue, signal_one, zombies};
+use crate::run::{Launch, Place, Running, Subject, children, now, poll, queue, signal_one, zombies};
 use crate::tracer::{self, Stop, Tracee, Until};
 
 /// What the fixture is told, and this machine's.
@@ -46,6 +46,14 @@ pub fn life(bench: &Bench, subject: &Subject) -> Option<Life> {
 
 const WARM_UP: usize = 10;
 
+/// From before the fork to the end of an init whose command ends at once, as true(1) does, in microseconds.
+pub fn life_of_true(bench: &Bench, subject: &Subject) -> Option<f64> {
+    let launch = Launch::new(Place::Pid1, &bench.fixture, &["exit", "0"]);
+    let begin = now();
+    let mut running = subject.launch(&launch);
+    running.wait().then(|| microseconds(now() - begin))
+}
+
 /// So that everybody is asleep again.
 fn pause() {
     std::thread::sleep(Duration::from_millis(1));
@@ -64,29 +72,47 @@ fn microseconds(nanoseconds: i64) -> f64 {
 }
 
 /// Starts an init that is held before its exec until the file exists, so that it can be traced from there.
-fn held(bench: &Bench, subject: &Subject) -> (Running, PathBuf) {
+fn held(bench: &Bench, subject: &Subject, launch: &Launch) -> (Running, PathBuf) {
     let gate = bench.scratch.join("gate");
     let _ = std::fs::remove_file(&gate);
     let before = [bench.fixture.as_path(), Path::new("held"), gate.as_path()];
-    let mut running = subject.start_after(&before, Place::Pid1, &bench.fixture, &["ping"]);
+    let mut running = subject.launch(&launch.clone().after(&before));
     assert_eq!(running.line().as_deref(), Some("held"), "{}", subject.name);
     (running, gate)
 }
 
-/// System calls after the init's execve, the command's included.
-pub fn start_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
-    let (running, gate) = held(bench, subject);
+/// System calls of a start.
+pub struct StartCalls {
+    /// After the init's execve, its command's included.
+    pub to_the_exec: f64,
+    /// From there until the init sleeps.
+    pub until_asleep: Option<f64>,
+}
+
+pub fn start_system_calls(bench: &Bench, subject: &Subject, launch: &Launch) -> StartCalls {
+    let (running, gate) = held(bench, subject, launch);
     let calls = tracer::system_calls_of_the_start(running.pid, || std::fs::write(gate, "").expect("written"));
-    Some(calls.to_the_exec.len() as f64)
+    let until_asleep = calls.until_asleep.map(|calls| calls.len() as f64);
+    StartCalls { to_the_exec: calls.to_the_exec.len() as f64, until_asleep }
 }
 
 /// User instructions from the init's execve to its fork.
-pub fn start_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
-    let (running, gate) = held(bench, subject);
+pub fn start_instructions(bench: &Bench, subject: &Subject, launch: &Launch) -> Option<f64> {
+    let (running, gate) = held(bench, subject, launch);
     let init = Tracee::seize(running.pid);
     std::fs::write(gate, "").ok()?;
     tracer::run_to_exec(&init);
     instructions(&init, true)
+}
+
+/// System calls of a program that runs no command, from its exec to its end.
+pub fn system_calls_of_a_run(bench: &Bench, program: &Subject) -> f64 {
+    let mut launch = Launch::new(Place::Child, &bench.fixture, &[]);
+    launch.command.clear();
+    let (mut running, gate) = held(bench, program, &launch);
+    let calls = tracer::system_calls_of_a_run(running.pid, || std::fs::write(gate, "").expect("written"));
+    running.wait();
+    calls as f64
 }
 
 /// User instructions of an init from SIGTERM to its end.
@@ -101,15 +127,20 @@ pub fn stop_instructions(bench: &Bench, subject: &Subject) -> Option<f64> {
 /// System calls of an init from SIGTERM to its end.
 pub fn stop_system_calls(bench: &Bench, subject: &Subject) -> Option<f64> {
     let running = asleep(bench, subject)?;
-    Some(tracer::system_calls_until_asleep(running.pid, || running.signal(libc::SIGTERM)) as f64)
+    tracer::system_calls_until_asleep(running.pid, || running.signal(libc::SIGTERM)).map(|calls| calls as f64)
 }
 
-/// An init that has seen to its start.
+/// An init that has seen to its start. `None`: it does not sleep.
 fn asleep(bench: &Bench, subject: &Subject) -> Option<Running> {
     let mut running = subject.start(Place::Pid1, &bench.fixture, &["ping"]);
     running.stamp()?;
-    assert!(poll(|| tracer::state(running.pid) == 'S'), "{} does not sleep", subject.name);
-    Some(running)
+    let mut slept = 0;
+    // Who sleeps is found asleep each time; who only happens to wait for a moment is not.
+    poll_briefly(|| {
+        slept = if tracer::state(running.pid) == 'S' { slept + 1 } else { 0 };
+        slept == 10
+    });
+    (slept == 10).then_some(running)
 }
 
 /// Counts instructions, one step each, until the init has a child or until its end: perf(1) has no counters in most virtual
@@ -140,13 +171,15 @@ pub struct Idle {
     pub private_dirty_kib: f64,
     pub rss_kib: f64,
     pub switches: f64,
+    /// Processor time meanwhile, in milliseconds.
+    pub cpu_ms: f64,
     pub threads: f64,
     pub descriptors: f64,
 }
 
 /// All of them idle at the same time.
-pub fn idle(bench: &Bench, subjects: &[&Subject], span: Duration) -> Vec<Option<Idle>> {
-    let start = |subject: &&Subject| {
+pub fn idle(bench: &Bench, subjects: &[Subject], span: Duration) -> Vec<Option<Idle>> {
+    let start = |subject: &Subject| {
         let mut running = subject.start(Place::Pid1, &bench.fixture, &["wait-for-term"]);
         running.line().map(|_| running)
     };
@@ -158,11 +191,14 @@ pub fn idle(bench: &Bench, subjects: &[&Subject], span: Duration) -> Vec<Option<
                 + field(running.pid, "status", "nonvoluntary_ctxt_switches:")?,
         )
     };
-    let before: Vec<_> = all.iter().map(|running| switches(running.as_ref()?)).collect();
+    let both = |running: &Running| Some((switches(running)?, cpu_nanoseconds(running.pid)?));
+    let before: Vec<_> = all.iter().map(|running| both(running.as_ref()?)).collect();
     std::thread::sleep(span);
-    let look = |running: &Running, before: Option<f64>| {
+    let look = |running: &Running, before: Option<(f64, f64)>| {
+        let (switches_before, cpu_before) = before?;
         Some(Idle {
-            switches: switches(running)? - before?,
+            switches: switches(running)? - switches_before,
+            cpu_ms: (cpu_nanoseconds(running.pid)? - cpu_before) / 1e6,
             private_dirty_kib: field(running.pid, "smaps_rollup", "Private_Dirty:")?,
             rss_kib: field(running.pid, "smaps_rollup", "Rss:")?,
             threads: field(running.pid, "status", "Threads:")?,
@@ -191,11 +227,15 @@ fn kill_orphans(running: &Running, orphans: u64) {
     assert!(poll(|| zombies(running.pid) as u64 == orphans), "every orphan of {} dies", running.pid);
 }
 
-/// System calls for reaping so many orphans that have died in one instant.
-pub fn drain_calls(bench: &Bench, subject: &Subject, place: Place, orphans: u64) -> Option<f64> {
+/// System calls for reaping so many orphans that have died in one instant. Of an init that does not sleep, up to the last.
+pub fn drain_calls(bench: &Bench, subject: &Subject, place: Place, orphans: u64, sleeps: bool) -> Option<f64> {
     let running = gated(bench, subject, place, orphans, 0)?;
-    let calls = tracer::system_calls_until_asleep(running.pid, || kill_orphans(&running, orphans));
-    (zombies(running.pid) == 0).then_some(calls as f64)
+    let happen = || kill_orphans(&running, orphans);
+    let calls = match sleeps {
+        true => tracer::system_calls_until_asleep(running.pid, happen),
+        false => tracer::system_calls_until(running.pid, happen, || children(running.pid).len() == 1),
+    };
+    (zombies(running.pid) == 0).then_some(calls? as f64)
 }
 
 /// The init's own CPU time for that, in microseconds: it does not depend on what else the machine does.
@@ -219,7 +259,36 @@ fn cpu_nanoseconds(pid: i32) -> Option<f64> {
 pub fn stop_calls(bench: &Bench, subject: &Subject, place: Place, leftovers: u64) -> Option<f64> {
     let running = gated(bench, subject, place, 0, leftovers)?;
     let end_command = || signal_one(running.command(), libc::SIGUSR2);
-    Some(tracer::system_calls_until_asleep(running.pid, end_command) as f64)
+    tracer::system_calls_until_asleep(running.pid, end_command).map(|calls| calls as f64)
+}
+
+/// System calls for stopping so many leftovers, of which each generation are the children of the one before: the command
+/// has so many chains below it.
+pub fn stop_generations_calls(subject: &Subject, place: Place, chains: u64, generations: u64) -> f64 {
+    let own = std::env::current_exe().expect("the program's path");
+    let words = [crate::stubs::CHAINS, &chains.to_string(), &generations.to_string()];
+    let mut running = subject.launch(&Launch::new(place, &own, &words));
+    assert_eq!(running.line().as_deref(), Some("ready"));
+    let end_command = || signal_one(running.command(), libc::SIGUSR2);
+    tracer::system_calls_until_asleep(running.pid, end_command).expect("it sleeps") as f64
+}
+
+/// System calls for stopping ten leftovers, while so many processes are there that are not the init's.
+pub fn stop_calls_among_strangers(bench: &Bench, subject: &Subject, place: Place, strangers: u64) -> f64 {
+    let nobody = Subject { name: "strangers".to_owned(), words: Vec::new(), kind: crate::run::Kind::Helper };
+    // The command of no init at all: its children are nobody's leftovers.
+    let _others = gated(bench, &nobody, Place::Child, 0, strangers).expect("they start");
+    stop_calls(bench, subject, place, 10).expect("it stops")
+}
+
+/// System calls of `foster --check` with so many zombies, of a parent that does not reap them.
+pub fn check_calls(bench: &Bench, subject: &Subject, zombies: u64) -> f64 {
+    let nobody = Subject { name: "zombies".to_owned(), words: Vec::new(), kind: crate::run::Kind::Helper };
+    let mut runner = nobody.start(Place::Child, &bench.fixture, &["runner", &zombies.to_string()]);
+    assert!(runner.line().is_some_and(|line| line.ends_with("ready")));
+    let mut probe = subject.clone();
+    probe.words.push("--check".into());
+    system_calls_of_a_run(bench, &probe)
 }
 
 /// The time for that, in microseconds, with the leftovers' own ends in it.
@@ -274,7 +343,7 @@ pub fn orphans_left(bench: &Bench, subject: &Subject, count: u64) -> Option<f64>
 
 /// For what an init that works has done long before.
 fn poll_briefly(mut done: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !done() && start.elapsed() < Duration::from_secs(2) {
         std::thread::sleep(Duration::from_millis(2));
     }

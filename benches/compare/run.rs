@@ -1,7 +1,7 @@
 //! Running an init, each as PID 1 of a namespace of its own or as a subreaper, with the fixture as its command.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::{PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The same for everybody, whoever runs this: that of a container of Docker's python image.
-const ENVIRONMENT: [&CStr; 8] = [
+pub const ENVIRONMENT: [&CStr; 8] = [
     c"PATH=/usr/local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     c"HOSTNAME=3f2a9d7c51e8",
     c"TERM=xterm",
@@ -30,7 +30,17 @@ pub struct Subject {
     pub name: String,
     /// Its program and options, before the command.
     pub words: Vec<PathBuf>,
-    pub is_peer: bool,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Foster,
+    Peer,
+    /// The least that an init can be (benches/floor.c).
+    Floor,
+    /// What only helps to measure.
+    Helper,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +58,62 @@ pub struct Running {
     ended: bool,
 }
 
+/// What an init is started with.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub place: Place,
+    /// Another program that comes first and executes the init.
+    before: Vec<CString>,
+    /// The command and its arguments.
+    pub command: Vec<CString>,
+    pub environment: Vec<CString>,
+}
+
+impl Launch {
+    /// The fixture in this mode as the command.
+    pub fn new(place: Place, fixture: &Path, mode: &[&str]) -> Launch {
+        let command = [c_string(fixture)].into_iter().chain(mode.iter().map(c_string));
+        let environment = ENVIRONMENT.map(CStr::to_owned).to_vec();
+        Launch { place, before: Vec::new(), command: command.collect(), environment }
+    }
+
+    pub fn after(mut self, before: &[&Path]) -> Launch {
+        self.before = before.iter().map(c_string).collect();
+        self
+    }
+}
+
+pub fn c_string(word: impl AsRef<OsStr>) -> CString {
+    CString::new(word.as_ref().as_bytes()).expect("no NUL")
+}
+
 impl Subject {
     /// Starts it with the fixture in this mode as its command.
     pub fn start(&self, place: Place, fixture: &Path, mode: &[&str]) -> Running {
-        self.start_after(&[], place, fixture, mode)
+        self.launch(&Launch::new(place, fixture, mode))
     }
 
-    /// As [`Subject::start`], but another program comes first and executes the init.
-    pub fn start_after(&self, before: &[&Path], place: Place, fixture: &Path, mode: &[&str]) -> Running {
-        let words = before.iter().copied().chain(self.words.iter().map(PathBuf::as_path)).chain([fixture]);
-        let words = words.map(|path| path.as_os_str().as_bytes()).chain(mode.iter().map(|word| word.as_bytes()));
-        let words: Vec<CString> = words.map(|word| CString::new(word).expect("no NUL")).collect();
-        let pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
-        let environment: Vec<_> = ENVIRONMENT.iter().map(|entry| entry.as_ptr()).chain([std::ptr::null()]).collect();
+    pub fn launch(&self, launch: &Launch) -> Running {
+        let own: Vec<CString> = self.words.iter().map(c_string).collect();
+        let words = launch.before.iter().chain(&own).chain(&launch.command);
+        let pointers: Vec<_> = words.map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        let environment: Vec<_> =
+            launch.environment.iter().map(|entry| entry.as_ptr()).chain([std::ptr::null()]).collect();
         let (out, writer) = std::io::pipe().expect("a pipe");
-        let (devnull, out_fd) = (std::fs::File::open("/dev/null").expect("/dev/null"), writer.as_raw_fd());
-        let namespace = if place == Place::Pid1 { libc::CLONE_NEWPID } else { 0 };
+        let devnull = std::fs::File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+        let (devnull, out_fd) = (devnull.as_raw_fd(), writer.as_raw_fd());
+        // What peers say about signals and orphans that they do not know fills pages.
+        let is_silent = self.kind == Kind::Peer;
+        let namespace = if launch.place == Place::Pid1 { libc::CLONE_NEWPID } else { 0 };
         // SAFETY: as fork(2): this process has one thread, and the child only makes system calls until its exec.
         let pid = unsafe {
             let pid = libc::syscall(libc::SYS_clone, namespace | libc::SIGCHLD, 0, 0, 0, 0);
             if pid == 0 {
-                libc::dup2(devnull.as_raw_fd(), 0);
+                libc::dup2(devnull, 0);
                 libc::dup2(out_fd, 1);
+                if is_silent {
+                    libc::dup2(devnull, 2);
+                }
                 libc::execve(pointers[0], pointers.as_ptr(), environment.as_ptr());
                 libc::_exit(127);
             }
@@ -223,8 +267,7 @@ fn own_cgroup(controller: &str) -> std::io::Result<Option<(PathBuf, PathBuf)>> {
 
 /// Shows this program's own cgroup in the place of the hierarchy's root, as a container sees it.
 pub fn see_the_own_cgroup_alone() -> std::io::Result<()> {
-    let Some((top, own)) = own_cgroup("memory")? else { return Ok(()) };
-    let c_string = |path: PathBuf| CString::new(path.into_os_string().into_encoded_bytes()).expect("no NUL");
+    let (top, own) = own_cgroup("memory")?.ok_or(std::io::ErrorKind::NotFound)?;
     let (own, top) = (c_string(own), c_string(top));
     let none = std::ptr::null();
     // SAFETY: the paths live through the call; a bind mount has neither type nor data.

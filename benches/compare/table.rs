@@ -1,24 +1,37 @@
-//! The figures as Markdown and as JSON.
+//! Figures of every subject, as Markdown tables and as JSON.
 
-use crate::growth::Curve;
-use crate::run::Subject;
+use crate::figure::{Figure, with_commas};
+use crate::run::{Kind, Subject};
 
-/// One figure of every subject.
+/// Rows that belong together.
+pub struct Table {
+    pub name: String,
+    pub rows: Vec<Row>,
+}
+
+/// One figure of every subject. `None`: it could not be measured, or the init failed at it.
 pub struct Row {
     pub name: String,
-    pub values: Vec<Option<f64>>,
-    /// What foster must reach, and what it tries for: at most so much.
-    pub budget: Option<(f64, f64)>,
+    pub figures: Vec<Option<Figure>>,
+    /// What the first foster must reach: at most so much.
+    must: Option<f64>,
+    /// It may not go wrong even once: the bench fails if the first foster misses it.
+    is_correctness: bool,
     digits: usize,
 }
 
 impl Row {
-    pub fn new(name: &str, values: Vec<Option<f64>>) -> Row {
-        Row { name: name.to_owned(), values, budget: None, digits: 0 }
+    pub fn new(name: &str, figures: Vec<Option<Figure>>) -> Row {
+        Row { name: name.to_owned(), figures, must: None, is_correctness: false, digits: 0 }
     }
 
-    pub fn budget(mut self, must: f64, try_for: f64) -> Row {
-        self.budget = Some((must, try_for));
+    /// Of exact numbers.
+    pub fn exact(name: &str, values: Vec<Option<f64>>) -> Row {
+        Row::new(name, values.into_iter().map(|value| value.map(Figure::exact)).collect())
+    }
+
+    pub fn must(mut self, most: f64) -> Row {
+        self.must = Some(most);
         self
     }
 
@@ -27,44 +40,58 @@ impl Row {
         self
     }
 
-    /// Something that may not go wrong even once.
-    pub fn correctness(self) -> Row {
-        self.budget(0.0, 0.0)
+    pub fn correctness(mut self) -> Row {
+        self.must = Some(0.0);
+        self.is_correctness = true;
+        self
     }
 
-    pub fn is_correctness(&self) -> bool {
-        self.name.starts_with("signals lost") || self.name.starts_with("zombies left")
+    /// Whether the first foster failed at what may not go wrong.
+    pub fn is_wrong(&self) -> bool {
+        self.is_correctness && !self.is_reached()
     }
 
-    fn shown(&self, value: Option<f64>) -> String {
-        match value {
-            None => "failed".to_owned(),
-            Some(value) if self.digits == 0 => with_commas(value),
-            Some(value) => format!("{value:.*}", self.digits),
-        }
+    fn is_reached(&self) -> bool {
+        let value = self.figures.first().and_then(Option::as_ref).map(|figure| figure.value);
+        self.must.is_none_or(|must| value.is_some_and(|value| value <= must))
     }
-}
 
-/// The first subject's figure beside its budget.
-fn verdict(row: &Row) -> &'static str {
-    match (row.budget, row.values[0]) {
-        (None, _) => "",
-        (Some((_, try_for)), Some(value)) if value <= try_for => "reached",
-        (Some((must, _)), Some(value)) if value <= must => "kept",
-        _ => "**missed**",
-    }
-}
-
-pub fn markdown(rows: &[Row], subjects: &[Subject]) -> String {
-    let names = subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(" | ");
-    let mut text = format!("| | {names} | must | try for | |\n|---|{}--:|--:|---|\n", "--:|".repeat(subjects.len()));
-    for row in rows {
-        let values = row.values.iter().map(|value| row.shown(*value)).collect::<Vec<_>>().join(" | ");
-        let (must, try_for) = match row.budget {
-            Some((must, try_for)) => (format!("≤ {}", short(must)), format!("≤ {}", short(try_for))),
-            None => Default::default(),
+    /// This row, and below it what each is of the best of the peers that count, and of the floor, if there is one. What they
+    /// must be is the first foster's.
+    pub fn with_ratios(
+        self,
+        subjects: &[Subject],
+        counts: &[bool],
+        to_best_peer: f64,
+        to_floor: Option<f64>,
+    ) -> Vec<Row> {
+        let all = || self.figures.iter().zip(subjects).zip(counts);
+        let of = |kind: Kind| all().filter(move |((_, subject), counts)| subject.kind == kind && **counts);
+        let least =
+            |kind: Kind| of(kind).filter_map(|((figure, _), _)| Some(figure.as_ref()?.value)).min_by(f64::total_cmp);
+        let ratios = |name: &str, least: Option<f64>| {
+            let ratio = |figure: &Option<Figure>| Some(figure.as_ref()?.value / least?);
+            Row::exact(name, self.figures.iter().map(ratio).collect()).digits(2)
         };
-        text += &format!("| {} | {values} | {must} | {try_for} | {} |\n", row.name, verdict(row));
+        let peers = ratios("… / that of the best peer", least(Kind::Peer)).must(to_best_peer);
+        let floor = least(Kind::Floor).map(|least| ratios("… / that of the floor", Some(least)));
+        let floor = floor.map(|row| if let Some(most) = to_floor { row.must(most) } else { row });
+        [Some(self), Some(peers), floor].into_iter().flatten().collect()
+    }
+}
+
+pub fn markdown(table: &Table, subjects: &[Subject]) -> String {
+    let names = subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(" | ");
+    let mut text = format!("| {} | {names} | must | |\n|---|{}--:|---|\n", table.name, "--:|".repeat(subjects.len()));
+    for row in &table.rows {
+        let shown =
+            |figure: &Option<Figure>| figure.as_ref().map_or("—".to_owned(), |figure| figure.shown(row.digits));
+        let figures = row.figures.iter().map(shown).collect::<Vec<_>>().join(" | ");
+        let (must, verdict) = match row.must {
+            None => Default::default(),
+            Some(most) => (format!("≤ {}", short(most)), if row.is_reached() { "reached" } else { "**missed**" }),
+        };
+        text += &format!("| {} | {figures} | {must} | {verdict} |\n", row.name);
     }
     text
 }
@@ -73,51 +100,35 @@ fn short(value: f64) -> String {
     if value.fract() == 0.0 { with_commas(value) } else { value.to_string() }
 }
 
-/// A whole number as people read it: `12,345`.
-pub fn with_commas(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if value <= -0.5 { format!("-{text}") } else { text }
-}
-
-pub fn json(rows: &[Row], subjects: &[Subject], curves: &[Curve]) -> String {
-    let number = |value: Option<f64>| value.map_or("null".to_owned(), |value| format!("{value:.4}"));
+/// The members of a JSON object: each table by its name.
+pub fn json(tables: &[Table], subjects: &[Subject]) -> String {
     let row = |row: &Row| {
-        let values = subjects.iter().zip(&row.values).map(|(s, value)| format!("{:?}: {}", s.name, number(*value)));
-        let (must, try_for) = row.budget.unzip();
-        format!(
-            "    {:?}: {{{}, \"must\": {}, \"try for\": {}}}",
-            row.name,
-            values.collect::<Vec<_>>().join(", "),
-            number(must),
-            number(try_for)
-        )
+        let figures =
+            subjects.iter().zip(&row.figures).map(|(s, figure)| format!("{:?}: {}", s.name, json_figure(figure)));
+        let figures = figures.collect::<Vec<_>>().join(", ");
+        let must = row.must.map_or("null".to_owned(), |must| must.to_string());
+        format!("      {:?}: {{{figures}, \"must\": {must}}}", row.name)
     };
-    let curve = |curve: &Curve| {
-        let points = curve.points.iter().map(|(count, value)| format!("[{count}, {value:.1}]"));
-        format!("    \"{}, {}\": [{}]", curve.panel, curve.place, points.collect::<Vec<_>>().join(", "))
+    let table = |table: &Table| {
+        // A ratio's name says nothing without the row that it is of.
+        let mut last = String::new();
+        let named = table.rows.iter().map(|one| match one.name.strip_prefix("… ") {
+            Some(rest) => row(&Row { name: format!("{last} {rest}"), figures: one.figures.clone(), ..*one }),
+            None => {
+                last.clone_from(&one.name);
+                row(one)
+            }
+        });
+        format!("    {:?}: {{\n{}\n    }}", table.name, named.collect::<Vec<_>>().join(",\n"))
     };
-    format!(
-        "{{\n  \"figures\": {{\n{}\n  }},\n  \"growth\": {{\n{}\n  }}\n}}\n",
-        rows.iter().map(row).collect::<Vec<_>>().join(",\n"),
-        curves.iter().map(curve).collect::<Vec<_>>().join(",\n")
-    )
+    format!("  \"figures\": {{\n{}\n  }}", tables.iter().map(table).collect::<Vec<_>>().join(",\n"))
 }
 
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
-}
-
-/// Each figure over the smallest of a peer's.
-pub fn over_best_peer(values: &[Option<f64>], peers: &[bool]) -> Vec<Option<f64>> {
-    let of_peers = values.iter().zip(peers).filter(|(_, is_peer)| **is_peer).filter_map(|(value, _)| *value);
-    let best = of_peers.min_by(f64::total_cmp);
-    values.iter().map(|value| Some((*value)? / best?)).collect()
+fn json_figure(figure: &Option<Figure>) -> String {
+    let Some(figure) = figure else { return "null".to_owned() };
+    let Some(spread) = &figure.spread else { return format!("{:.4}", figure.value) };
+    let (low, high) = spread.quartiles;
+    let modes = spread.modes.iter().flatten().map(|mode| format!("[{:.2}, {:.2}]", mode.median, mode.share));
+    let modes = modes.collect::<Vec<_>>().join(", ");
+    format!("{{\"median\": {:.2}, \"quartiles\": [{low:.2}, {high:.2}], \"modes\": [{modes}]}}", figure.value)
 }

@@ -1,12 +1,12 @@
 //! foster's own cgroup: how many processes may be in it, and how many the kernel killed there for want of memory.
 //! Parsing is pure; every reader answers `None` for what cannot be read.
 
+mod oom;
+
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-
-mod oom;
 
 pub use oom::OomWatch;
 
@@ -97,6 +97,8 @@ impl Controller {
         self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
     }
 }
+
+const OOM_KILL: &str = "oom_kill";
 
 impl Pids {
     fn is_fuller_than(self, other: Pids) -> bool {
@@ -239,22 +241,18 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::os::fd::AsFd;
-
     use proptest::prelude::*;
 
-    use super::oom::*;
     use super::*;
 
-    const V2: &str = "0::/system.slice/app.service\n";
+    pub(super) const V2: &str = "0::/system.slice/app.service\n";
     const HYBRID: &str = "9:name=systemd:/\n8:pids:/box\n4:cpu,memory:/box/a:b\n3:cpuset:/\n0::/elsewhere\n";
 
     /// A /proc and the cgroup file systems that its mountinfo names, as ordinary files; `@` stands for the directory.
-    struct Tree(PathBuf);
+    pub(super) struct Tree(pub(super) PathBuf);
 
     impl Tree {
-        fn new(name: &str, cgroups: &str, mountinfo: &str, files: &[(&str, &str)]) -> Tree {
+        pub(super) fn new(name: &str, cgroups: &str, mountinfo: &str, files: &[(&str, &str)]) -> Tree {
             let root = std::env::temp_dir().join(format!("foster-cgroup-{name}-{}", std::process::id()));
             let _ = std::fs::remove_dir_all(&root);
             let tree = Tree(root);
@@ -265,7 +263,7 @@ mod tests {
             tree
         }
 
-        fn write(&self, path: &str, content: &str) {
+        pub(super) fn write(&self, path: &str, content: &str) {
             let path = self.0.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
@@ -290,8 +288,9 @@ mod tests {
         }
     }
 
-    const EVENTS: &str = "low 0\nhigh 0\nmax 31\noom 4\noom_kill 3\noom_group_kill 0\n";
-    const CGROUP2: &str = "35 24 0:30 / @/cg rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
+    pub(super) const EVENTS: &str = "low 0\nhigh 0\nmax 31\noom 4\noom_kill 3\noom_group_kill 0\n";
+    pub(super) const CGROUP2: &str =
+        "35 24 0:30 / @/cg rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
 
     #[test]
     fn a_v1_line_wins_and_v2_has_the_rest() {
@@ -465,88 +464,6 @@ mod tests {
         let tree = Tree::new("hidden", V2, CGROUP2, &[]);
         assert_eq!(tree.find("memory"), None);
         assert_eq!(Controller::find(Path::new("/nonexistent"), "pids"), None);
-    }
-
-    impl Tree {
-        /// foster's first look, with this tree as the root directory.
-        fn watch(&self) -> OomWatch {
-            let directory: &'static File = Box::leak(Box::new(File::open(&self.0).unwrap()));
-            OomWatch::start_in(Root { path: Box::leak(self.0.clone().into_boxed_path()), directory: directory.as_fd() })
-        }
-    }
-
-    /// Has the count rise from 3 to 5 between the look at the start and the one at an end by SIGKILL.
-    fn rise(tree: &Tree, counter: &str) -> u64 {
-        let mut watch = tree.watch();
-        watch.settle();
-        tree.write(counter, "oom_kill 5\n");
-        let rise = watch.rise();
-        assert_eq!(rise, watch.rise_since_start());
-        watch.settle();
-        assert_eq!((watch.rise(), watch.rise_since_start()), (0, rise), "of no later end");
-        rise
-    }
-
-    #[test]
-    fn the_rise_is_counted_wherever_the_cgroup_is() {
-        let own = format!("{}\n", std::process::id());
-        let top = [("sys/fs/cgroup/cgroup.controllers", "memory\n"), ("sys/fs/cgroup/cgroup.procs", &own[..])];
-        let events = [("sys/fs/cgroup/memory.events", EVENTS)];
-        let tree = Tree::new("watch-v2", "", "", &[&top[..], &events].concat());
-        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 2, "a container's");
-
-        let v1 = [("sys/fs/cgroup/memory/cgroup.procs", &own[..]), ("sys/fs/cgroup/memory/memory.oom_control", EVENTS)];
-        let tree = Tree::new("watch-v1", "", "", &v1);
-        assert_eq!(rise(&tree, "sys/fs/cgroup/memory/memory.oom_control"), 2, "a container's, v1");
-
-        let mounts = "35 24 0:30 / @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
-                      36 24 0:31 / @/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        let counter = "sys/fs/cgroup/system.slice/app.service/memory.events";
-        let tree = Tree::new("watch-below", V2, mounts, &[(counter, EVENTS)]);
-        assert_eq!(rise(&tree, counter), 2, "where /proc says");
-
-        let counter = "sys/fs/cgroup/memory/box/memory.oom_control";
-        let many = format!("{}4:memory:/box\n0::/\n", "9:cpu:/a-long-name\n".repeat(100));
-        let tree = Tree::new("watch-below-v1", &many, mounts, &[(counter, EVENTS)]);
-        assert_eq!(rise(&tree, counter), 2, "where /proc says, v1");
-
-        let counter = "sys/fs/cgroup/system.slice/memory.events";
-        let files = [(counter, EVENTS), ("sys/fs/cgroup/system.slice/app.service/cgroup.procs", &own[..])];
-        let tree = Tree::new("watch-above", V2, mounts, &files);
-        assert_eq!(rise(&tree, counter), 2, "of the nearest that has the controller");
-
-        let tree = Tree::new("watch-mounts", "0::/\n", CGROUP2, &[("cg/memory.events", EVENTS)]);
-        assert_eq!(rise(&tree, "cg/memory.events"), 2, "where the mounts say");
-    }
-
-    /// The first look is a guess. If the kernel does not list foster there, a rise is no matter of foster's.
-    #[test]
-    fn another_cgroups_rise_is_not_counted() {
-        let top = [("sys/fs/cgroup/cgroup.controllers", "memory\n"), ("sys/fs/cgroup/cgroup.procs", "1234567890\n")];
-        let events = [("sys/fs/cgroup/memory.events", EVENTS)];
-        let tree = Tree::new("watch-foreign", "", "", &[&top[..], &events].concat());
-        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 0);
-
-        let mounts = "35 24 0:30 /elsewhere @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        let counter = "sys/fs/cgroup/system.slice/app.service/memory.events";
-        let tree = Tree::new("watch-foreign-below", V2, mounts, &[(counter, EVENTS)]);
-        assert_eq!(rise(&tree, counter), 0);
-
-        let tree = Tree::new("watch-nothing", "", "", &[]);
-        assert_eq!(rise(&tree, "sys/fs/cgroup/memory.events"), 0);
-    }
-
-    /// In a container the cgroup may be one below what is seen, which counts along in v2.
-    #[test]
-    fn the_count_of_a_cgroup_around_is_its_own_in_v2_alone() {
-        let own = format!("{}\n", std::process::id());
-        let mounts = "35 24 0:30 / @/sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
-                      36 24 0:31 / @/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        let v2 = [("sys/fs/cgroup/memory.events", EVENTS), ("sys/fs/cgroup/init/cgroup.procs", &own[..])];
-        assert_eq!(rise(&Tree::new("watch-init", "0::/init\n", mounts, &v2), "sys/fs/cgroup/memory.events"), 2);
-        let counter = "sys/fs/cgroup/memory/memory.oom_control";
-        let v1 = [(counter, EVENTS), ("sys/fs/cgroup/memory/init/cgroup.procs", &own[..])];
-        assert_eq!(rise(&Tree::new("watch-init-v1", "4:memory:/init\n", mounts, &v1), counter), 0);
     }
 
     /// Whatever this machine has, it is read without a failure.

@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use crate::config::{AtEnd, Config};
 use crate::exit::{Death, OkCodes};
-use crate::facts::{CommandEnd, Reaped, Report, Roll, Summary};
+use crate::facts::{CommandEnd, OomKills, Reaped, Report, Roll, Summary};
 use crate::signal::{Delivery, Rewrites, Sender, Signal, SignalSet};
 
 /// Something that happened to foster.
@@ -57,7 +57,7 @@ pub enum Event {
         pid: i32,
         death: Death,
         /// How much the cgroup's oom_kill count rose meanwhile, if that was looked at.
-        oom_kills: u64,
+        oom_kills: OomKills,
     },
     /// A child was stopped by this signal, and lives.
     ChildStopped { pid: i32, signal: Signal },

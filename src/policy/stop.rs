@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Action, Held, Killing, Leftovers, Phase, Standing, State, StopRequest, forward_to_command};
 use crate::config::{AtEnd, Config};
 use crate::exit::{Death, Outcome};
-use crate::facts::{Cause, CommandEnd, Report, Roll, Summary};
+use crate::facts::{Cause, CommandEnd, OomKills, Report, Roll, Summary};
 use crate::signal::{Delivery, Signal};
 
 /// How long leftovers are waited for in silence.
@@ -127,7 +127,7 @@ pub(super) fn on_unreaped(state: &mut State, pid: i32, actions: &mut Vec<Action>
 pub(super) fn on_command_death(
     state: &mut State,
     death: Death,
-    oom_kills: u64,
+    oom_kills: OomKills,
     now: Duration,
     actions: &mut Vec<Action>,
 ) {
@@ -280,7 +280,7 @@ fn give_up(state: &State, why: Roll, now: Duration, actions: &mut Vec<Action>) {
         Phase::Ended { end, .. } => end,
         Phase::Running { pid, since, .. } => {
             let ran = now.saturating_sub(since);
-            CommandEnd { pid, death: None, ran, cause: cause_of(state, None, now), oom_kills: 0 }
+            CommandEnd { pid, death: None, ran, cause: cause_of(state, None, now), oom_kills: OomKills::NONE }
         }
     };
     actions.push(Action::NameLeftovers(why));

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use crate::exit::{Death, Outcome};
-use crate::facts::{Cause, CommandEnd, Orphan, Report, Summary};
+use crate::facts::{Cause, CommandEnd, OomKills, Orphan, Report, Summary};
 use crate::output::Object;
 use crate::signal::{Delivery, Sender};
 use crate::text::OneLine;
@@ -120,7 +120,7 @@ fn orphan_members(object: &mut Object<'_>, orphan: &Orphan) {
     }
     object.seconds("cpu_s", orphan.cpu);
     object.plain("max_rss_kib", orphan.max_rss_kib);
-    object.plain("oom_kills", orphan.oom_kills);
+    oom_members(object, orphan.oom_kills);
 }
 
 fn end_members(object: &mut Object<'_>, end: &CommandEnd) {
@@ -145,7 +145,14 @@ fn end_members(object: &mut Object<'_>, end: &CommandEnd) {
         sender_members(object, sender);
         object.seconds("stop_took_s", took);
     }
-    object.plain("oom_kills", end.oom_kills);
+    oom_members(object, end.oom_kills);
+}
+
+fn oom_members(object: &mut Object<'_>, oom_kills: OomKills) {
+    match oom_kills {
+        OomKills::Rose(count) => object.plain("oom_kills", count),
+        OomKills::Counted(count) => object.plain("oom_kills_counted", count),
+    }
 }
 
 fn death_members(object: &mut Object<'_>, death: Death) {

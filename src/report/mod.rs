@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::check::Blind;
 use crate::config::LogConfig;
-use crate::facts::{Cause, CommandEnd, Lack, Report, Roll, Summary};
+use crate::facts::{Cause, CommandEnd, Lack, OomKills, Report, Roll, Summary};
 use crate::output::{self, TerminationLog};
 use crate::proc::Stat;
 use crate::text::OneLine;
@@ -162,7 +162,9 @@ fn level(report: &Report, warn_on_reap: bool) -> Level {
     match report {
         Report::CommandEnded(CommandEnd { cause: Cause::Incident, .. }) => Level::Error,
         // A shell says 137 for the program that it ran, and only foster knows why.
-        Report::CommandEnded(CommandEnd { cause: Cause::Unasked, oom_kills: 1.., .. }) => Level::Warn,
+        Report::CommandEnded(CommandEnd { cause: Cause::Unasked, oom_kills, .. }) if *oom_kills != OomKills::NONE => {
+            Level::Warn
+        }
         Report::ForwardFailed { .. }
         | Report::Degraded { .. }
         | Report::CommandStopped { .. }

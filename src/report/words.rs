@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::exit::Outcome;
-use crate::facts::{Cause, CommandEnd, Lack, Orphan, Reaped, Report, Roll};
+use crate::facts::{Cause, CommandEnd, Lack, OomKills, Orphan, Reaped, Report, Roll};
 use crate::proc::Stat;
 use crate::signal::{Delivery, Sender, Signal};
 use crate::text::OneLine;
@@ -183,10 +183,14 @@ fn write_why(f: &mut fmt::Formatter<'_>, end: &CommandEnd) -> fmt::Result {
 }
 
 /// A fact and not a verdict: another process of the cgroup may be the one that the OOM killer took.
-fn write_oom_kills(f: &mut fmt::Formatter<'_>, oom_kills: u64) -> fmt::Result {
+fn write_oom_kills(f: &mut fmt::Formatter<'_>, oom_kills: OomKills) -> fmt::Result {
     match oom_kills {
-        0 => Ok(()),
-        count => write!(f, "; the cgroup's oom_kill count rose by {count} meanwhile: out of memory"),
+        OomKills::NONE => Ok(()),
+        OomKills::Rose(count) => write!(f, "; the cgroup's oom_kill count rose by {count} meanwhile: out of memory"),
+        OomKills::Counted(count) => write!(
+            f,
+            "; the cgroup's oom_kill count is {count}, which foster first read after this end: maybe out of memory"
+        ),
     }
 }
 
@@ -279,7 +283,7 @@ mod tests {
             age: Some(Duration::from_millis(125_250)),
             cpu: Duration::from_millis(31),
             max_rss_kib: 18_432,
-            oom_kills: 0,
+            oom_kills: OomKills::NONE,
         };
         assert_eq!(
             text(Report::Orphan(orphan)),
@@ -291,7 +295,7 @@ mod tests {
             "reaped orphan 30740: exited with status 23, CPU 0.031 s, max RSS 18432 KiB"
         );
         assert!(
-            text(Report::Orphan(Orphan { oom_kills: 2, ..orphan }))
+            text(Report::Orphan(Orphan { oom_kills: OomKills::Rose(2), ..orphan }))
                 .ends_with("KiB; the cgroup's oom_kill count rose by 2 meanwhile: out of memory")
         );
     }
@@ -300,8 +304,15 @@ mod tests {
     fn an_orphan_is_said_at_debug_and_never_higher_but_for_the_flag() {
         for death in [Death::Exited(0), Death::Exited(1), Death::Killed { signal: signal(11), core_dumped: true }] {
             let cpu = Duration::ZERO;
-            let report =
-                Report::Orphan(Orphan { pid: 1, death, name: None, age: None, cpu, max_rss_kib: 0, oom_kills: 1 });
+            let report = Report::Orphan(Orphan {
+                pid: 1,
+                death,
+                name: None,
+                age: None,
+                cpu,
+                max_rss_kib: 0,
+                oom_kills: OomKills::Rose(1),
+            });
             assert_eq!(level(&report, false), Level::Debug);
             assert_eq!(level(&report, true), Level::Warn);
         }
@@ -311,7 +322,9 @@ mod tests {
     fn the_commands_end_is_an_error_only_as_an_incident() {
         let death = Death::Killed { signal: signal(11), core_dumped: true };
         let ran = Duration::from_secs(7262);
-        let ended = |cause| Report::CommandEnded(CommandEnd { pid: 7, death: Some(death), ran, cause, oom_kills: 0 });
+        let ended = |cause| {
+            Report::CommandEnded(CommandEnd { pid: 7, death: Some(death), ran, cause, oom_kills: OomKills::NONE })
+        };
         assert_eq!(level(&ended(Cause::Incident), false), Level::Error);
         let asked =
             Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_millis(1200) };
@@ -344,7 +357,8 @@ mod tests {
     }
 
     fn finished(death: Death, cause: Cause, outcome: Outcome, grace_over: bool) -> Summary {
-        let end = CommandEnd { pid: 7, death: Some(death), ran: Duration::from_secs(3), cause, oom_kills: 0 };
+        let end =
+            CommandEnd { pid: 7, death: Some(death), ran: Duration::from_secs(3), cause, oom_kills: OomKills::NONE };
         Summary { end, reaped: Reaped { orphans: 12, stopped: 2, killed: 1 }, grace_over, outcome, group_signal: None }
     }
 
@@ -365,7 +379,8 @@ mod tests {
     #[test]
     fn a_command_that_even_sigkill_did_not_end_is_not_said_to_have_been_killed() {
         let asked = Cause::StopRequest { signal: Signal::TERM, sender: Sender::Outside, took: Duration::from_secs(11) };
-        let end = CommandEnd { pid: 7, death: None, ran: Duration::from_secs(12), cause: asked, oom_kills: 0 };
+        let end =
+            CommandEnd { pid: 7, death: None, ran: Duration::from_secs(12), cause: asked, oom_kills: OomKills::NONE };
         let outcome = Outcome::Code(137);
         let summary = Summary { end, reaped: Reaped::default(), grace_over: true, outcome, group_signal: None };
         assert_eq!(
@@ -406,6 +421,11 @@ mod tests {
             let (death, ran) = (Some(Death::Exited(137)), Duration::ZERO);
             Report::CommandEnded(CommandEnd { pid: 7, death, ran, cause: Cause::Unasked, oom_kills })
         };
-        assert_eq!((level(&ended(0), false), level(&ended(1), false)), (Level::Info, Level::Warn));
+        assert_eq!(level(&ended(OomKills::NONE), false), Level::Info);
+        assert_eq!(level(&ended(OomKills::Rose(1)), false), Level::Warn);
+        let early = ended(OomKills::Counted(2));
+        assert_eq!(level(&early, false), Level::Warn);
+        let words = "; the cgroup's oom_kill count is 2, which foster first read after this end: maybe out of memory";
+        assert!(text(early).ends_with(words));
     }
 }

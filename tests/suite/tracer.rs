@@ -180,8 +180,8 @@ pub struct StartCalls {
     /// After the init's own execve until that of its command, which is the last: its own until it has forked, then the
     /// child's. What an init does meanwhile, after a fork that does not wait, is not the start's.
     pub to_the_exec: Vec<u64>,
-    /// The init's own from there until it sleeps, with the call that it sleeps in.
-    pub until_asleep: Vec<u64>,
+    /// The init's own from there until it sleeps, with the call that it sleeps in. `None`: it does not sleep.
+    pub until_asleep: Option<Vec<u64>>,
 }
 
 /// `init` is about to execute the init, and does so when `go` is called.
@@ -209,7 +209,7 @@ pub fn system_calls_of_the_start(init: i32, go: impl FnOnce()) -> StartCalls {
     }
     // The child first: it may be that the init waits for it before it goes on.
     drop(child);
-    StartCalls { to_the_exec: calls, until_asleep: calls_until_asleep(&init, Stop::Trap) }
+    StartCalls { to_the_exec: calls, until_asleep: calls_until_asleep(&init, SLEEPLESS) }
 }
 
 /// A new child, or thread, of a tracee is traced as well, and stops at its beginning.
@@ -240,25 +240,63 @@ pub fn step(tracee: &Tracee, until: Until) -> Stop {
 }
 
 /// How many system calls an init makes from a moment in which it is asleep until it is asleep again, or has ended. It
-/// is held while `happen` makes something happen, so what happens is there all at once when it wakes up.
+/// is held while `happen` makes something happen, so what happens is there all at once when it wakes up. `None`: it does not
+/// sleep again.
 ///
 /// Being held costs an init that sleeps in a call for signals one interrupted call more.
-pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> u64 {
+pub fn system_calls_until_asleep(init: i32, happen: impl FnOnce()) -> Option<u64> {
     let init = Tracee::seize(init);
     init.interrupt();
     happen();
-    calls_until_asleep(&init, Stop::Trap).len() as u64
+    calls_until_asleep(&init, 100 * SLEEPLESS).map(|calls| calls.len() as u64)
 }
 
-/// More than any init makes for what is asked of it here, 12 of them for each of 5,000 orphans: one that makes so many does
-/// not sleep at all.
-const SLEEPLESS: usize = 2_000_000;
+/// The same until something is done, for inits that never sleep. Looked at after every so many calls.
+pub fn system_calls_until(init: i32, happen: impl FnOnce(), mut done: impl FnMut() -> bool) -> Option<u64> {
+    let init = Tracee::seize(init);
+    init.interrupt();
+    happen();
+    let mut calls = 0;
+    while !done() {
+        for _ in 0..64 {
+            match step(&init, Until::SystemCall) {
+                Stop::Entry(_) => calls += 1,
+                Stop::Child(pid) => let_go(pid),
+                Stop::Ended => return Some(calls),
+                _ => {}
+            }
+        }
+        if calls > 1000 * SLEEPLESS as u64 {
+            return None;
+        }
+    }
+    Some(calls)
+}
 
-/// The system calls of a tracee from this stop until it sleeps, or has ended.
-fn calls_until_asleep(init: &Tracee, from: Stop) -> Vec<u64> {
+/// The system calls of a program from its exec to its end. `pid` is about to execute it, and does so when `go` is called.
+pub fn system_calls_of_a_run(pid: i32, go: impl FnOnce()) -> u64 {
+    let tracee = Tracee::seize(pid);
+    go();
+    run_to_exec(&tracee);
+    let mut calls = 0;
+    loop {
+        match step(&tracee, Until::SystemCall) {
+            Stop::Entry(_) => calls += 1,
+            Stop::Child(pid) => let_go(pid),
+            Stop::Ended => return calls,
+            _ => {}
+        }
+    }
+}
+
+/// An init that makes so many at its start does not sleep at all. When there is much to do it may be a hundred times more.
+const SLEEPLESS: usize = 10_000;
+
+/// The system calls of a tracee that is stopped until it sleeps, or has ended; `None` if there are more than `most`.
+fn calls_until_asleep(init: &Tracee, most: usize) -> Option<Vec<u64>> {
     let mut calls = Vec::new();
-    let mut stop = from;
-    while calls.len() < SLEEPLESS {
+    let mut stop = Stop::Trap;
+    while calls.len() < most {
         init.resume(Until::SystemCall, stop);
         let mut asleep = None;
         let next = init.wait_unless(|| {
@@ -268,14 +306,16 @@ fn calls_until_asleep(init: &Tracee, from: Stop) -> Vec<u64> {
         match next {
             Some(Stop::Entry(number)) => calls.push(number),
             Some(Stop::Child(pid)) => let_go(pid),
-            Some(Stop::Ended) => return calls,
+            Some(Stop::Ended) => return Some(calls),
             Some(_) => {}
-            None => break,
+            None => {
+                init.interrupt();
+                return Some(calls);
+            }
         }
         stop = next.unwrap_or(Stop::Trap);
     }
-    init.interrupt();
-    calls
+    None
 }
 
 /// Lets a process live until it is about to end, with all of its memory still there. It ends when what is returned is

@@ -39,7 +39,7 @@ pub(super) fn killed(signal: Signal) -> Death {
 }
 
 pub(super) fn died(pid: i32, death: Death) -> Event {
-    Event::Died { pid, death, oom_kills: 0 }
+    Event::Died { pid, death, oom_kills: OomKills::NONE }
 }
 
 /// foster's outcome, if all that it does is end.
