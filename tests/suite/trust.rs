@@ -565,10 +565,10 @@ fn a_stack_of_12_kib_is_enough() {
     }
     for binary in shipped {
         for run in 0..10 {
-            let mut shell = Command::new("sh");
+            let mut shell = Command::new("setarch");
             // A command that needs no more of it than foster does.
-            let script = "ulimit -s 12; exec setarch -R \"$0\" \"$0\" --version";
-            shell.args(["-c", script]).arg(&binary).env_clear();
+            let script = "ulimit -s 12; exec \"$0\" \"$0\" --version";
+            shell.args(["-R", "/bin/sh", "-c", script]).arg(&binary).env_clear();
             let output = plainly(&mut shell);
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && said.contains("foster"), "run {run}: {output:?}");
