@@ -81,7 +81,7 @@ fn json_is_one_object_that_a_parser_takes() {
             format!(
                 "healthy=False pids_limit=int pids_limit_source=str pids_percent=float pids_percent_limit=95 \
                  pids_used=int zombie_limit=6 zombie_parents=1 zombies=7 \
-                 zombies_by_parent=[{{'pid': {pid}, 'name': 'runner', 'count': 7}}]\n"
+                 zombies_by_parent=[{{'pid': {pid}, 'name': 'runner', 'count': 7, 'tracer': False}}]\n"
             )
         );
     });

@@ -84,7 +84,7 @@ fn signals_to_fosters_group_during_the_start_arrive_once() {
             let fixture = crate::harness::fixture();
             let run = Foster::new(binary, place)
                 .after(&[fixture.to_str().unwrap(), "start-storm", "3000"])
-                .fixture(&["count-storm"]);
+                .fixture(&["count-storm", "3000"]);
             run.expect("storm 3000");
             assert_eq!(run.finish().end, End::Exited(0));
         }

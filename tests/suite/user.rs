@@ -157,7 +157,7 @@ fn a_user_that_cannot_be_had_is_one_line_and_125_and_nothing_is_started() {
             "mount -t tmpfs none /etc",
             "group 'web' is unknown: there is no /etc/group, so only an id can be given",
         ),
-        ("app", "mount -t tmpfs none /etc; mkdir /etc/passwd", "cannot read /etc/passwd: Is a directory"),
+        ("app", "mount -t tmpfs none /etc; mkdir /etc/passwd", "cannot read /etc/passwd: it is not a regular file"),
         (
             "app",
             "mount -t tmpfs none /etc; truncate -s 16M /etc/passwd",
