@@ -336,13 +336,6 @@ impl State {
         self.stop_signals = self.stop_signals.without(signal);
     }
 
-    /// When the last call is to be made, if it can be made now: below a command that lives, only if a deadline of foster's own
-    /// is set. Its master may need all the time that the platform gives it.
-    fn call_due(&self) -> Option<Duration> {
-        let is_asking = matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. });
-        self.call_at.filter(|_| self.killing.is_none() && (is_asking || self.kill_at.is_some()))
-    }
-
     /// Whether the time matters at which this event is stepped. A clock is not read for each orphan and each signal.
     pub fn needs_time(&self, event: &Event) -> bool {
         match event {

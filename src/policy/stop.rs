@@ -308,6 +308,13 @@ fn summary(state: &State, end: CommandEnd) -> Summary {
 }
 
 impl State {
+    /// When the last call is to be made, if it can be made now: below a command that lives, only if a deadline of foster's own
+    /// is set. Its master may need all the time that the platform gives it.
+    pub(super) fn call_due(&self) -> Option<Duration> {
+        let is_asking = matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. });
+        self.call_at.filter(|_| self.killing.is_none() && (is_asking || self.kill_at.is_some()))
+    }
+
     fn is_asking_leftovers(&self) -> bool {
         matches!(self.phase, Phase::Ended { leftovers: Leftovers::Asked, .. })
     }
