@@ -2,8 +2,10 @@
 
 use std::env::var;
 
-/// What makes foster one static program that is not relocated at its start. A build script cannot set these, only see them.
-const FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static";
+/// What makes foster one static program that is not relocated at its start, and a small one: a function that is used in
+/// several places is there once (10 KB less, for 6 % more of the 11,000 instructions of a short life). A build script cannot
+/// set these, only see them.
+const FLAGS: &str = "-Ctarget-feature=+crt-static -Crelocation-model=static -Cllvm-args=-inline-threshold=20";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

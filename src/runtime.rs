@@ -63,7 +63,7 @@ impl<'a> Foster<'a> {
     }
 
     /// Handles events one by one until the policy ends foster.
-    pub fn run(mut self, first: Option<Delivery>) -> ! {
+    pub fn run(&mut self, first: Option<Delivery>) -> ! {
         let mut next = first.map(Event::Signal);
         loop {
             let event = next.take().unwrap_or_else(|| self.next_event());

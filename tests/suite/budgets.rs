@@ -20,7 +20,7 @@ const SETTLING_SYSTEM_CALLS: usize = 12;
 /// because it is interrupted first, to be held.
 const STOP_SYSTEM_CALLS: u64 = 11;
 /// The least of a peer's is 48.
-const PRIVATE_DIRTY_KIB: u64 = 20;
+const PRIVATE_DIRTY_KIB: u64 = 24;
 /// The kernel begins the stack anywhere within a page, so that it takes one page more now and then.
 const STACK_BEGINS_LOWER_KIB: u64 = 4;
 /// The least of a peer's is 688. Of this 84 are in the program's file, see src/layout.ld.
