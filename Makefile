@@ -137,20 +137,31 @@ everywhere: release deb target/registry target/emulator target/venv/twine
 	export PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin"; \
 	    for arch in $(ARCHES); do packaging/cargo $$arch test --lib -- sys:: memory:: || exit; done
 
-# Figures beside those of the peers, as a Markdown table. BENCH=--quick is a look in two.
+# Figures beside those of the peers, as Markdown tables, also in docs/performance.md and docs/fleet.md. BENCH=--quick is a look.
+# floor is the least that an init can be, where a C compiler is there to make it. tino wants a newer Rust than foster.
 PEERS := tini tini-static dumb-init catatonit
-BENCH := --json target/bench.json --svg docs/growth.svg
+TINO := target/peers/bin/tino
+FLOOR := target/peers/bin/floor
+BENCH := --json target/bench.json --docs docs
+IF_THERE = $$(test -x $(1) && echo $(notdir $(1))=$(CURDIR)/$(1))
 bench: NEEDS += unshare=util-linux tini=tini dumb-init=dumb-init catatonit=catatonit
-bench: build $(PID1)
+bench: build $(PID1) $(TINO) $(FLOOR)
 	cargo build --release --target $(GNU)
 	cargo build --release --target $(MUSL) --example fixture
 	RUST_BACKTRACE=0 cargo bench --bench compare -- $(BENCH) --fixture $(CURDIR)/target/$(MUSL)/release/examples/fixture \
 	    foster=$(CURDIR)/$(FOSTER) foster-gnu=$(CURDIR)/target/$(GNU)/release/foster \
-	    $(foreach peer,$(PEERS),$(peer)=/usr/bin/$(peer)) pid1=$(CURDIR)/$(PID1)
+	    $(foreach peer,$(PEERS),$(peer)=/usr/bin/$(peer)) pid1=$(CURDIR)/$(PID1) $(call IF_THERE,$(TINO)) $(call IF_THERE,$(FLOOR))
 
-# As its authors publish it, static like the others that a container gets.
+# As their authors publish them, static like the others that a container gets.
 $(PID1): | packages
 	RUSTFLAGS=-Ctarget-feature=+crt-static cargo install --quiet --locked --root target/peers --target $(GNU) pid1-exe
+$(TINO):
+	$(call add-target,$(MUSL))
+	-cargo install --quiet --locked --root target/peers --target $(MUSL) tino
+
+$(FLOOR): benches/floor.c
+	mkdir -p $(@D)
+	-$(CC) -O2 -s -static -nostdlib -fno-stack-protector -fno-asynchronous-unwind-tables -fno-builtin -o $@ $<
 
 check:
 	cargo fmt --check

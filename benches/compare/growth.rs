@@ -28,6 +28,8 @@ enum Kind {
     Things,
     /// Counts, of so many processes at once.
     Processes,
+    /// Counts of a stop, of so many processes at once: a wake-up may find one death or many.
+    Stops,
     /// Times, with so many processes at once.
     Timed,
 }
@@ -38,17 +40,17 @@ const LINES: [Line; 20] = [
     Line("reaping orphans: system calls", SUBREAPER, Kind::Processes, |b, s, n| drain(b, s, Place::Child, n)),
     Line("reaping orphans: CPU time, µs", PID1, Kind::Timed, |b, s, n| drain_cpu(b, s, Place::Pid1, n)),
     Line("reaping orphans: CPU time, µs", SUBREAPER, Kind::Timed, |b, s, n| drain_cpu(b, s, Place::Child, n)),
-    Line("stopping leftovers: system calls", PID1, Kind::Processes, |b, s, n| stop(b, s, Place::Pid1, n)),
-    Line("stopping leftovers: system calls", SUBREAPER, Kind::Processes, |b, s, n| stop(b, s, Place::Child, n)),
+    Line("stopping leftovers: system calls", PID1, Kind::Stops, |b, s, n| stop(b, s, Place::Pid1, n)),
+    Line("stopping leftovers: system calls", SUBREAPER, Kind::Stops, |b, s, n| stop(b, s, Place::Child, n)),
     Line("stopping leftovers: time, µs", PID1, Kind::Timed, |b, s, n| stop_time(b, s, Place::Pid1, n)),
     Line("stopping leftovers: time, µs", SUBREAPER, Kind::Timed, |b, s, n| stop_time(b, s, Place::Child, n)),
-    Line(GENERATIONS, "1 generation, as PID 1", Kind::Processes, |_, s, n| generations(s, Place::Pid1, n, 1)),
-    Line(GENERATIONS, "3 generations, as PID 1", Kind::Processes, |_, s, n| generations(s, Place::Pid1, n, 3)),
-    Line(GENERATIONS, "10 generations, as PID 1", Kind::Processes, |_, s, n| generations(s, Place::Pid1, n, 10)),
-    Line(GENERATIONS, "1 generation, as subreaper", Kind::Processes, |_, s, n| generations(s, Place::Child, n, 1)),
-    Line(GENERATIONS, "3 generations, as subreaper", Kind::Processes, |_, s, n| generations(s, Place::Child, n, 3)),
-    Line(GENERATIONS, "10 generations, as subreaper", Kind::Processes, |_, s, n| generations(s, Place::Child, n, 10)),
-    Line("stopping 10 leftovers, by other processes: system calls", SUBREAPER, Kind::Processes, |b, s, n| {
+    Line(GENERATIONS, "1 generation, as PID 1", Kind::Stops, |_, s, n| generations(s, Place::Pid1, n, 1)),
+    Line(GENERATIONS, "3 generations, as PID 1", Kind::Stops, |_, s, n| generations(s, Place::Pid1, n, 3)),
+    Line(GENERATIONS, "10 generations, as PID 1", Kind::Stops, |_, s, n| generations(s, Place::Pid1, n, 10)),
+    Line(GENERATIONS, "1 generation, as subreaper", Kind::Stops, |_, s, n| generations(s, Place::Child, n, 1)),
+    Line(GENERATIONS, "3 generations, as subreaper", Kind::Stops, |_, s, n| generations(s, Place::Child, n, 3)),
+    Line(GENERATIONS, "10 generations, as subreaper", Kind::Stops, |_, s, n| generations(s, Place::Child, n, 10)),
+    Line("stopping 10 leftovers, by other processes: system calls", SUBREAPER, Kind::Stops, |b, s, n| {
         measure::stop_calls_among_strangers(b, s, Place::Child, n)
     }),
     Line("zombies: system calls", "--check", Kind::Processes, measure::check_calls),
@@ -93,7 +95,7 @@ pub fn measure(bench: &Bench, foster: &Subject, most: u64) -> Vec<Curve> {
             Kind::Processes => 1.05,
             // When foster's own memory is full, the C library's allocator takes over, with more instructions each time.
             Kind::Things => 1.25,
-            Kind::Timed => 2.0,
+            Kind::Stops | Kind::Timed => 2.0,
         };
         Curve { panel, line, points: points.collect(), tolerance }
     };

@@ -1,9 +1,10 @@
 //! Measures foster beside its peers and prints Markdown tables; JSON and the growth curves go into files.
 //!
-//!     compare [--quick] [--most N] [--json FILE] [--svg FILE] --fixture PROGRAM 'NAME=PROGRAM [OPTION...]'...
+//!     compare [--quick] [--most N] [--json FILE] [--docs DIRECTORY] --fixture PROGRAM 'NAME=PROGRAM [OPTION...]'...
 //!
 //! Names that begin with `foster` are foster's builds, the first of them the one that has to keep its budgets; `floor` is
-//! `benches/floor.c`; the others are peers. `--most`: at most so many processes at once, otherwise 2,000.
+//! `benches/floor.c`; the others are peers. `--most`: at most so many processes at once, otherwise 2,000. `--docs`: puts the
+//! tables and the picture into performance.md, fleet.md and growth.svg there.
 //!
 //! Everything runs in PID namespaces that end with this program. It fails when foster loses a signal or leaves a zombie, or
 //! when one of its costs grows faster than the size of what it is given; and when it would not notice that, for which two
@@ -11,6 +12,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects, clippy::print_stdout, clippy::print_stderr)]
 
+mod docs;
 mod figure;
 mod growth;
 mod measure;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
     figure::check_that_heaps_are_seen();
     growth::check_that_steepness_is_seen();
     let caught = stubs_are_caught(&bench);
+    let machine = docs::machine();
+    println!("{machine}\n");
     let tables = compare(&bench, &options);
     let foster = &options.subjects[0];
     let wrong = tables.iter().flat_map(|table| &table.rows).filter(|row| row.is_wrong()).count();
@@ -65,8 +69,14 @@ fn main() -> ExitCode {
     }
     let curves = growth::measure(&bench, foster, if options.quick { options.most.min(300) } else { options.most });
     println!("{}", growth::markdown(&curves));
-    if let Some(path) = &options.svg {
-        std::fs::write(path, growth::svg(&curves)).expect("the SVG is written");
+    if let Some(docs) = &options.docs {
+        let page = docs.join("performance.md");
+        let markdown = tables.iter().map(|table| table::markdown(table, &options.subjects)).collect::<Vec<_>>();
+        docs::put(&page, "machine", &machine);
+        docs::put(&page, "figures", &markdown.join("\n"));
+        docs::put(&page, "growth", &growth::markdown(&curves));
+        docs::put(&docs.join("fleet.md"), "fleet", &docs::fleet(&tables, &options.subjects));
+        std::fs::write(docs.join("growth.svg"), growth::svg(&curves)).expect("the SVG is written");
     }
     if let Some(path) = &options.json {
         let members = [table::json(&tables, &options.subjects), growth::json(&curves)];
@@ -81,7 +91,7 @@ struct Options {
     quick: bool,
     most: u64,
     json: Option<PathBuf>,
-    svg: Option<PathBuf>,
+    docs: Option<PathBuf>,
     fixture: PathBuf,
     subjects: Vec<Subject>,
 }
@@ -89,7 +99,7 @@ struct Options {
 impl Options {
     fn parse(args: &[String]) -> Options {
         let (fixture, subjects) = (PathBuf::new(), Vec::new());
-        let mut options = Options { quick: false, most: 2000, json: None, svg: None, fixture, subjects };
+        let mut options = Options { quick: false, most: 2000, json: None, docs: None, fixture, subjects };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().unwrap_or_else(|| panic!("{arg}: a value is missing"));
@@ -99,7 +109,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--most" => options.most = value().parse().expect("--most NUMBER"),
                 "--json" => options.json = Some(value().into()),
-                "--svg" => options.svg = Some(value().into()),
+                "--docs" => options.docs = Some(value().into()),
                 "--fixture" => options.fixture = value().into(),
                 subject => options.subjects.push(subject_of(subject)),
             }
