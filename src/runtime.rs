@@ -91,15 +91,16 @@ impl<'a> Foster<'a> {
         self.clock.forget();
         let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()));
         let is_done = matches!(self.reaping, Reaping::Done);
-        self.reaping = Reaping::START;
         // Not twice in a row, so that signals get their turn too when one deadline follows the other.
         if left == Some(Duration::ZERO) && !std::mem::replace(&mut self.was_deadline, true) {
+            self.reaping = Reaping::START;
             return Event::Deadline;
         }
         self.was_deadline = false;
         self.settle_in();
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
+        self.reaping.after_signal(taken.is_some());
         let Some(delivery) = taken else { return Event::Deadline };
         // foster has changed no disposition of these, so this is the one that it inherited.
         if self.state.is_stop_request(delivery.signal) && sys::disposition(delivery.signal) == Disposition::Ignored {

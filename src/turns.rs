@@ -39,10 +39,15 @@ pub enum Reaping {
     },
     /// There was no more.
     Done,
+    /// There may be more, but first it is the turn of so many signals.
+    Postponed(u32),
 }
 
 /// How long foster reaps without looking up. Several hundred thousand deaths, or ten thousand that are described.
 const LOOK_UP_AFTER: Duration = Duration::from_secs(1);
+/// How many signals have their turn when children die faster than they are reaped: enough for [`Turns::take`] to have looked
+/// past a flood of one signal.
+const SIGNALS_BETWEEN: u32 = 2 * LOOK_FOR_OTHERS;
 /// The clock is read once for so many children.
 const BURST: u32 = 1024;
 
@@ -64,7 +69,19 @@ impl Reaping {
         clock.forget();
         let now = clock.now();
         let is_due = deadline.is_some_and(|deadline| deadline <= now);
-        !is_due && now.saturating_sub(*since.get_or_insert(now)) < LOOK_UP_AFTER
+        if now.saturating_sub(*since.get_or_insert(now)) >= LOOK_UP_AFTER {
+            *self = Reaping::Postponed(SIGNALS_BETWEEN);
+            return false;
+        }
+        !is_due
+    }
+
+    /// A signal was taken, or none was there: whether to reap next.
+    pub fn after_signal(&mut self, taken: bool) {
+        *self = match self {
+            Reaping::Postponed(left @ 2..) if taken => Reaping::Postponed(left.saturating_sub(1)),
+            _ => Reaping::START,
+        };
     }
 }
 
@@ -94,5 +111,40 @@ impl Turns {
         self.count = self.count.saturating_add(1);
         self.taken.insert(delivery.signal);
         Some(delivery)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that stands still, or that has just gone on by this much.
+    fn clock(since_start: Duration) -> Clock {
+        Clock { started: sys::monotonic_time().saturating_sub(since_start), now: None }
+    }
+
+    fn burst(reaping: &mut Reaping, clock: &mut Clock, deadline: Option<Duration>) -> bool {
+        (0..BURST).all(|_| reaping.takes_one_more(clock, deadline))
+    }
+
+    #[test]
+    fn reaping_makes_room_for_a_deadline_and_after_a_second_for_signals() {
+        let mut reaping = Reaping::START;
+        assert!(burst(&mut reaping, &mut clock(Duration::ZERO), None));
+        assert!(!burst(&mut reaping, &mut clock(Duration::ZERO), Some(Duration::ZERO)), "a deadline is due");
+        assert!(burst(&mut reaping, &mut clock(Duration::ZERO), Some(Duration::from_secs(900))));
+        assert!(
+            !burst(&mut reaping, &mut clock(LOOK_UP_AFTER + Duration::from_millis(100)), None),
+            "a second has passed"
+        );
+        for _ in 1..SIGNALS_BETWEEN {
+            reaping.after_signal(true);
+            assert!(!reaping.takes_one_more(&mut clock(Duration::ZERO), None), "it is the turn of signals");
+        }
+        reaping.after_signal(true);
+        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), None));
+        let mut reaping = Reaping::Postponed(SIGNALS_BETWEEN);
+        reaping.after_signal(false);
+        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), None), "no signal was there");
     }
 }
