@@ -53,6 +53,7 @@ const LINES: [Line; 20] = [
     Line("stopping 10 leftovers, by other processes: system calls", SUBREAPER, Kind::Stops, |b, s, n| {
         measure::stop_calls_among_strangers(b, s, Place::Child, n)
     }),
+    // A look of --watch costs what one of --check does, less its start; its line belongs here.
     Line("zombies: system calls", "--check", Kind::Processes, measure::check_calls),
     Line("starting, by entries of PATH before the right one", "system calls", Kind::Things, |b, s, n| {
         measure::start_system_calls(b, s, &searched(b, n)).to_the_exec

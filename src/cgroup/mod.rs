@@ -3,9 +3,9 @@
 
 mod oom;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 pub use oom::OomWatch;
@@ -63,13 +63,13 @@ impl Controller {
         let cgroups = read(&proc_self.join("cgroup"))?;
         let mountinfo = read(&proc_self.join("mountinfo"))?;
         let (version, path) = membership(&cgroups, name)?;
-        let mut mounts: Vec<Mount> = lines(&mountinfo).filter_map(|line| parse_mount(line, version, name)).collect();
-        // A later mount covers an earlier one in the same place.
-        mounts.reverse();
+        let mounts: Vec<Mount> = lines(&mountinfo).filter_map(|line| parse_mount(line, version, name)).collect();
         let below = |mount: &Mount| Some((mount.directory(path).filter(|d| d.is_dir())?, mount.point.clone()));
         // Sandboxes and bind mounts whose paths do not fit together: the kernel itself says who is in that cgroup.
         let itself = |mount: &Mount| has_caller(&mount.point).then(|| (mount.point.clone(), mount.point.clone()));
-        let (directory, mount) = mounts.iter().find_map(below).or_else(|| mounts.iter().find_map(itself))?;
+        // A later mount covers an earlier one in the same place.
+        let mounts = || mounts.iter().rev();
+        let (directory, mount) = mounts().find_map(below).or_else(|| mounts().find_map(itself))?;
         Some(Controller { version, directory, mount })
     }
 
@@ -92,9 +92,14 @@ impl Controller {
         self.levels().filter_map(pids_in).reduce(fuller)
     }
 
-    /// The cgroup's directory and those above it, up to where the hierarchy is mounted.
+    /// The cgroup's directory and those above it, up to where the hierarchy is mounted. By its bytes, since the directory is
+    /// that of the mount with something added, and what Path knows of components are 3 KiB of code.
     fn levels(&self) -> impl Iterator<Item = &Path> {
-        self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
+        let top = self.mount.as_os_str().len();
+        let whole = self.directory.as_os_str().as_bytes();
+        let whole = whole.strip_suffix(b"/").unwrap_or(whole);
+        std::iter::successors(Some(whole), move |level| level_above(level, top))
+            .map(|level| Path::new(OsStr::from_bytes(level)))
     }
 }
 
@@ -109,6 +114,12 @@ impl Pids {
             (Some(max), Some(other_max)) => share(self, other_max) > share(other, max),
         }
     }
+}
+
+/// What a directory is in, if that is not shorter than the mount.
+fn level_above(level: &[u8], mount_length: usize) -> Option<&[u8]> {
+    let slash = level.iter().rposition(|b| *b == b'/')?;
+    level.get(..slash).filter(|_| slash >= mount_length)
 }
 
 /// The root cgroup has neither file.
@@ -181,7 +192,7 @@ impl Mount {
         if leads_out(below) {
             return None;
         }
-        Some(self.point.join(OsString::from_vec(below.to_vec())))
+        Some(self.point.join(OsStr::from_bytes(below)))
     }
 }
 
@@ -223,7 +234,9 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+    let digits = text.trim_ascii();
+    let digit = |number: u64, b: &u8| number.checked_mul(10)?.checked_add(char::from(*b).to_digit(10)?.into());
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, digit) }
 }
 
 /// More than any of these files has on a machine that still works.

@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, stat};
 
-use super::{Controller, FIRST_READ, LARGEST_FILE, OOM_KILL, Version, leads_out, membership, value_of};
+use super::{Controller, FIRST_READ, LARGEST_FILE, OOM_KILL, Version, leads_out, level_above, membership, value_of};
 use crate::facts::OomKills;
 
 /// The cgroup's oom_kill count. Of a process that SIGKILL ended, nothing else tells whether memory ran out.
@@ -119,27 +119,23 @@ impl OomWatch {
     }
 
     /// How much the count rose since the last drain.
-    #[cold]
     pub fn rise(&mut self) -> OomKills {
-        if self.is_first_drain {
-            return self.counted();
-        }
-        OomKills::Rose(self.look().saturating_sub(self.settled))
+        self.rise_since(self.settled)
     }
 
     /// How much the count rose since the first reading.
-    #[cold]
     pub fn rise_since_start(&mut self) -> OomKills {
-        if self.is_first_drain {
-            return self.counted();
-        }
-        OomKills::Rose(self.look().saturating_sub(self.at_first))
+        self.rise_since(self.at_first)
     }
 
-    /// What is counted now that something died before the first reading.
-    fn counted(&mut self) -> OomKills {
+    #[cold]
+    fn rise_since(&mut self, before: u64) -> OomKills {
+        if !self.is_first_drain {
+            return OomKills::Rose(self.look().saturating_sub(before));
+        }
+        // Something died before the first reading.
         self.look_first();
-        if self.at_first > 0 && self.is_known() { OomKills::Counted(self.at_first) } else { OomKills::Rose(0) }
+        if self.at_first > 0 && self.is_known() { OomKills::Counted(self.at_first) } else { OomKills::NONE }
     }
 
     /// Every child that had died is reaped, so what was counted until now is no later death's.
@@ -155,10 +151,12 @@ impl OomWatch {
 /// far away from what every life needs, and nix would copy another kind of name onto the stack, into a kilobyte.
 struct Terminated(Vec<u8>);
 
+/// Most are no longer.
+const NAME_LENGTH: usize = 96;
+
 impl Terminated {
     fn new(parts: &[&[u8]]) -> Terminated {
-        let length = parts.iter().fold(1, |length: usize, part| length.saturating_add(part.len()));
-        let mut name = Vec::with_capacity(length);
+        let mut name = Vec::with_capacity(NAME_LENGTH);
         parts.iter().for_each(|part| name.extend_from_slice(part));
         name.push(0);
         Terminated(name)
@@ -175,7 +173,7 @@ impl Terminated {
 fn counts_the_caller(root: &Path, file: &Terminated) -> bool {
     let below = || {
         let own = Controller::find(root, "memory")?;
-        let directory = file.text().get(..file.text().iter().rposition(|b| *b == b'/')?)?;
+        let directory = level_above(file.text(), 0)?;
         let below = own.directory.as_os_str().as_bytes().strip_prefix(directory)?;
         Some(below.is_empty() || below == b"/" || (own.version == Version::V2 && below.starts_with(b"/")))
     };
@@ -211,7 +209,7 @@ fn counted_below(root: &[u8], cgroups: &[u8]) -> Option<(Terminated, u64)> {
     loop {
         match counted(root, version, path) {
             // Where the controller is not enabled, memory is charged to the nearest cgroup above that has it.
-            None if version == Version::V2 => path = path.get(..path.iter().rposition(|b| *b == b'/')?)?,
+            None if version == Version::V2 => path = level_above(path, 0)?,
             found => return found,
         }
     }
