@@ -36,6 +36,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("TEST_DEPTH=2 cargo mutants -f src/policy/ -- --lib", "cargo-mutants, and an hour"),
     ("TEST_SECONDS=3600 cargo test --test suite storms::", "two hours; make test has two minutes of it"),
+    ("TEST_SECONDS=3600 cargo test --test suite hostile::", "an hour; every run of the suite tries 400 seeds"),
     ("TEST_DEPTH=5 cargo test --lib policy::", "two and a half minutes; make test does it at depth 4"),
     ("UPDATE=1 cargo test completions", "it writes files that other tests read meanwhile"),
     ("cargo build --examples", "make test builds the examples, and this test runs one"),
@@ -674,7 +675,9 @@ fn what_is_not_run_is_about_things_that_exist() {
             let is_part = lines.lines().all(|line| whole_test.contains(line));
             assert!(is_part || *reason != PART_OF_TEST, "{text}: {reason}");
         }
-        if let Some(filter) = words.last().filter(|word| word.starts_with("storms") || *word == "completions") {
+        if let Some(filter) =
+            words.last().filter(|word| ["storms::", "hostile::", "completions"].contains(&word.as_str()))
+        {
             let list = plainly(Command::new(std::env::current_exe().unwrap()).args(["--list", filter]));
             assert!(String::from_utf8_lossy(&list.stdout).contains(": test"), "{text}");
         }
