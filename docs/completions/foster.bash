@@ -6,7 +6,7 @@ _foster() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
         --) ((i++)) && break ;;
-        -r|--rewrite|-k|--grace|--stop-delay|-e|--ok-exit|-p|--parent-death|-u|--user|-C|--chdir|--termination-log|--log-format) ((i++)) ;;
+        -r|--rewrite|-k|--grace|--stop-signal|--leftover-signal|--stop-delay|-e|--ok-exit|-p|--parent-death|-u|--user|-C|--chdir|--termination-log|--log-format) ((i++)) ;;
         -*) ;;
         *) break ;;
         esac
@@ -19,6 +19,8 @@ _foster() {
         case $before in
         -r|--rewrite) mapfile -t COMPREPLY < <(compgen -W 'TERM:QUIT TERM:INT TERM:HUP TERM:USR1 HUP:0' -- "$word"); return ;;
         -k|--grace) mapfile -t COMPREPLY < <(:); return ;;
+        --stop-signal) mapfile -t COMPREPLY < <(compgen -A signal -- "$word"); return ;;
+        --leftover-signal) mapfile -t COMPREPLY < <(compgen -A signal -- "$word"); return ;;
         --stop-delay) mapfile -t COMPREPLY < <(:); return ;;
         -e|--ok-exit) mapfile -t COMPREPLY < <(compgen -W 'stop 143' -- "$word"); return ;;
         -p|--parent-death) mapfile -t COMPREPLY < <(compgen -A signal -- "$word"); return ;;
@@ -29,7 +31,7 @@ _foster() {
         esac
     fi
     case $word in
-    -*) mapfile -t COMPREPLY < <(compgen -W '-g --group -r --rewrite -k --grace --stop-delay -w --warn-on-reap --wait -e --ok-exit -p --parent-death -s --subreaper -c --single-child -u --user -C --chdir -P --pause --termination-log --log-format -v --verbose --check -l --license -V --version -h --help' -- "$word") ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W '-g --group -r --rewrite -k --grace --stop-signal --leftover-signal --stop-delay -w --warn-on-reap --wait -e --ok-exit -p --parent-death -s --subreaper -c --single-child -u --user -C --chdir -P --pause --termination-log --log-format -v --verbose --check -l --license -V --version -h --help' -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
     esac
 }

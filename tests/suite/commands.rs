@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::documents::{Block, blocks, documents, read};
-use crate::harness::{Context, End, Finished, Foster, Place, Run, Scratch, binaries, namespaces, plainly, skipped};
+use crate::harness::{
+    Context, End, Finished, Foster, Place, Run, Scratch, binaries, namespaces, only_child, plainly, skipped,
+};
 
 const PART_OF_TEST: &str = "make test begins with it";
 
@@ -34,6 +36,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("TEST_DEPTH=2 cargo mutants -f src/policy/ -- --lib", "cargo-mutants, and an hour"),
     ("TEST_SECONDS=3600 cargo test --test suite storms::", "two hours; make test has two minutes of it"),
+    ("TEST_SECONDS=3600 cargo test --test suite hostile::", "an hour; every run of the suite tries 400 seeds"),
     ("TEST_DEPTH=5 cargo test --lib policy::", "two and a half minutes; make test does it at depth 4"),
     ("UPDATE=1 cargo test completions", "it writes files that other tests read meanwhile"),
     ("cargo build --examples", "make test builds the examples, and this test runs one"),
@@ -470,30 +473,84 @@ fn a_release_that_was_tampered_with_is_not_installed() {
     assert!(!scratch.path("installed/foster").exists());
 }
 
+/// The two scripts with a trap in docs/migrating.md: the second one waits.
+fn scripts_with_a_trap() -> [Line; 2] {
+    let blocks = blocks("docs/migrating.md", &read("docs/migrating.md"));
+    let found = blocks.iter().filter(|block| block.info == "sh" && block.lines[0].starts_with("server &"));
+    let line = |block: &Block| Line {
+        place: String::new(),
+        text: block.lines.join("\n"),
+        marks: String::new(),
+        shown: Vec::new(),
+    };
+    found.map(line).collect::<Vec<_>>().try_into().expect("two scripts")
+}
+
+/// Waits until a shell has set its trap. bash blocks the signal for a moment whenever it forks.
+fn await_trap(shell: i32) {
+    let catches_it = || {
+        let status = std::fs::read_to_string(format!("/proc/{shell}/status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
+    };
+    crate::harness::poll("the script's trap", catches_it);
+}
+
 /// docs/migrating.md says of the script with a trap that it ends before the server, with 143.
 #[test]
 fn the_script_that_traps_signals_does_what_the_documents_say_of_it() {
     if !namespaces() {
         return;
     }
-    let document = read("docs/migrating.md");
-    let blocks = blocks("docs/migrating.md", &document);
-    let block = blocks.iter().find(|block| block.info == "sh" && block.lines[0].starts_with("server &")).expect("it");
-    let line = Line { place: String::new(), text: block.lines.join("\n"), marks: String::new(), shown: Vec::new() };
+    let [line, _] = scripts_with_a_trap();
     let scratch = reader(&line);
     std::fs::rename(scratch.path("server"), scratch.path("bin/server")).unwrap();
     let run = start(&line.text, &scratch, true, &[("STAYS", "until asked")]);
     run.expect("ready");
-    // bash blocks it for a moment whenever it forks.
-    let catches_it = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", run.namespace_pid())).unwrap_or_default();
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
-        u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
-    };
-    crate::harness::poll("the script's trap", catches_it);
+    await_trap(run.namespace_pid());
     run.signal(libc::SIGTERM);
     // wait(1) returns when the trap has run.
     assert_eq!(run.finish().end, End::Exited(128 + libc::SIGTERM));
+}
+
+/// Says each SIGTERM, and ends when there is a file `gate`.
+const SLOW_SERVER: &[u8] = b"#!/bin/bash
+trap 'echo asked' TERM
+echo ready
+until [ -e gate ]; do :; done
+exit 3
+";
+
+/// With foster in front, a script with a trap that does not wait has its server asked by foster as well. The one that waits
+/// ends after the server, with the server's code, and foster has nothing left to ask.
+#[test]
+fn only_the_script_that_waits_in_its_trap_has_its_server_asked_once() {
+    if !namespaces() {
+        return;
+    }
+    let [ends_at_once, waits] = scripts_with_a_trap();
+    for shell in ["bash", "dash"] {
+        for (line, code, asked_again) in [(&ends_at_once, 128 + libc::SIGTERM, true), (&waits, 3, false)] {
+            let _context = Context(format!("{shell} {}", line.text));
+            let scratch = reader(line);
+            scratch.file("bin/server", SLOW_SERVER, "755");
+            let directory = scratch.path("");
+            let enter = ["sh", "-c", "cd \"$0\" && exec \"$@\"", directory.to_str().unwrap()];
+            let foster = Foster::new(&binaries()[0], Place::Pid1).option("-v").env("PATH", path(&scratch.path("bin")));
+            let run = foster.after(&enter).run(&[shell, "-c", &line.text]);
+            run.expect("ready");
+            await_trap(only_child(run.foster_pid()));
+            run.signal(libc::SIGTERM);
+            run.expect("asked");
+            if asked_again {
+                run.says("SIGTERM sent to what command");
+            }
+            scratch.file("gate", b"", "644");
+            let Finished { end, stderr, .. } = run.finish();
+            assert_eq!(end, End::Exited(code), "{stderr}");
+            assert_eq!(stderr.contains("SIGTERM sent to what command"), asked_again, "{stderr}");
+        }
+    }
 }
 
 /// Where cargo would build anew what other tests run, what is built already runs in its place.
@@ -618,7 +675,9 @@ fn what_is_not_run_is_about_things_that_exist() {
             let is_part = lines.lines().all(|line| whole_test.contains(line));
             assert!(is_part || *reason != PART_OF_TEST, "{text}: {reason}");
         }
-        if let Some(filter) = words.last().filter(|word| word.starts_with("storms") || *word == "completions") {
+        if let Some(filter) =
+            words.last().filter(|word| ["storms::", "hostile::", "completions"].contains(&word.as_str()))
+        {
             let list = plainly(Command::new(std::env::current_exe().unwrap()).args(["--list", filter]));
             assert!(String::from_utf8_lossy(&list.stdout).contains(": test"), "{text}");
         }

@@ -26,7 +26,7 @@ fn offer(opt: &Opt) -> Offer {
         "check" => Offer::Words(&["zombies=100", "pids=90%", "zombies=100,pids=90%"]),
         "ok-exit" => Offer::Words(&["stop", "143"]),
         "rewrite" => Offer::Words(&["TERM:QUIT", "TERM:INT", "TERM:HUP", "TERM:USR1", "HUP:0"]),
-        "parent-death" => Offer::Signals,
+        "parent-death" | "stop-signal" | "leftover-signal" => Offer::Signals,
         "termination-log" => Offer::Files,
         "chdir" => Offer::Directories,
         "user" => Offer::Users,
