@@ -1,7 +1,7 @@
 //! No interface: what foster's own program, tests, benches and fuzzer need of the library's inside.
 
 pub use crate::cgroup::{Mount, Version, membership, parse_mount, value_of};
-pub use crate::cli::{OPTIONS, Opt, Parsed, Persona, parse};
+pub use crate::cli::{OPTIONS, Opt, Parsed, Persona, expand, parse};
 pub use crate::config::{UserSpec, parse_duration};
 pub use crate::exit::OWN_FAILURE;
 pub use crate::memory::{Arena, Exhausted};

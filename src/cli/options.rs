@@ -26,6 +26,7 @@ pub enum Id {
     User,
     Chdir,
     Pause,
+    ExpandEnv,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -316,6 +317,19 @@ pub const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         help: "say more: info, -vv debug, -vvv trace",
+    },
+    Opt {
+        id: Id::ExpandEnv,
+        section: Section::Other,
+        short: None,
+        long: "expand-env",
+        value: None,
+        env: Env::Flag,
+        set: Some(|config, _| {
+            config.expand_env = true;
+            Ok(())
+        }),
+        help: "expand $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:?message} and $$ in COMMAND and ARGs",
     },
     Opt {
         id: Id::Check,

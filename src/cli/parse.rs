@@ -132,7 +132,8 @@ fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     name_and_value(entry)
 }
 
-fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+/// An entry of the environment, if it is a variable.
+pub fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = entry.iter().position(|b| *b == b'=')?;
     Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
 }
