@@ -8,7 +8,7 @@ pub use crate::memory::{Arena, Exhausted};
 pub use crate::output::{Line, init};
 pub use crate::proc::{age, parse_stat};
 pub use crate::report::no_memory;
-pub use crate::signal::Rewrites;
+pub use crate::signal::{Rewrites, Signal};
 pub use crate::start::run_command;
 pub use crate::sys::{Ids, Startup, block_all_signals, exit};
 pub use crate::text::OneLine;

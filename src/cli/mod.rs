@@ -17,6 +17,7 @@ mod options;
 mod parse;
 mod persona;
 mod tini;
+mod values;
 
 pub use expand::{expand, expand_command};
 pub use options::{OPTIONS, Opt};

@@ -7,8 +7,9 @@ use lexopt::Arg;
 
 use super::help::printed;
 use super::near::{Nearest, did_you_mean, nearest};
-use super::options::{Bad, Env, Given, Id, OPTIONS, Opt};
+use super::options::{Env, Given, Id, OPTIONS, Opt};
 use super::persona::{Persona, Wish, by_long, by_short};
+use super::values::Bad;
 use crate::config::{Config, LIMITS};
 use crate::output::TARGET;
 use crate::text::OneLine;
