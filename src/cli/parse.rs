@@ -109,9 +109,9 @@ fn unknown_variable(name: &[u8]) -> String {
     // Without what all of them begin with: nobody mistypes that, and its letters would excuse mistakes in the others.
     let mut nearest = Nearest::to(name.strip_prefix(PREFIX.as_bytes()).unwrap_or(name));
     for variable in OPTIONS.iter().filter_map(Opt::variable) {
-        nearest.offer(variable.trim_start_matches(PREFIX));
+        nearest.offer(variable.strip_prefix(PREFIX).unwrap_or_default());
     }
-    nearest.offer(LOG_VARIABLE.trim_start_matches(PREFIX));
+    nearest.offer(LOG_VARIABLE.strip_prefix(PREFIX).unwrap_or_default());
     let meant = nearest.found().map(|meant| format!("{PREFIX}{meant}"));
     format!("unknown variable {}{}; see foster --help", OneLine(name), did_you_mean(meant))
 }

@@ -43,7 +43,7 @@ fn near_signal(typed: &[u8]) -> Option<String> {
     };
     let mut nearest = Nearest::to(typed);
     for signal in (1..=31).filter_map(Signal::new) {
-        nearest.offer(signal.to_string().trim_start_matches("SIG"));
+        nearest.offer(signal.to_string().strip_prefix("SIG").unwrap_or_default());
     }
     nearest.found()
 }
