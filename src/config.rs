@@ -11,8 +11,11 @@ use crate::text::OneLine;
 /// The resolved command line and environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config<'a> {
-    /// The command and its arguments: a slice of what foster itself was given, so it is passed on byte for byte.
+    /// The command and its arguments: a slice of what foster itself was given, so it is passed on byte for byte. With
+    /// `--expand-env`, the expanded words take its place (`start.rs`).
     pub command: &'a [&'a CStr],
+    /// Put variables of the environment into the command and its arguments (`--expand-env`).
+    pub expand_env: bool,
     /// Signal the command's whole process group (`-g`).
     pub group: bool,
     /// What is forwarded for what (`-r`).
@@ -156,7 +159,7 @@ fn times(number: &[u8], unit_ms: u64) -> Option<u64> {
         (whole, []) => (whole, &b"0"[..]),
         (whole, [_, fraction @ ..]) => (whole, fraction),
     };
-    let scale = match fraction.len() {
+    let scale: u64 = match fraction.len() {
         1 => 10,
         2 => 100,
         3 => 1_000,

@@ -210,17 +210,17 @@ const LONG_TEXT_BYTES: usize = 1536;
 impl Object<'_> {
     /// A member that is a string.
     pub fn text(&mut self, key: &str, value: impl Display) {
-        self.member(key, &mut |line| quote(line, &value, TEXT_BYTES));
+        self.string(key, &value, TEXT_BYTES);
     }
 
     /// A member that is a long string.
     pub fn long_text(&mut self, key: &str, value: impl Display) {
-        self.member(key, &mut |line| quote(line, &value, LONG_TEXT_BYTES));
+        self.string(key, &value, LONG_TEXT_BYTES);
     }
 
     /// A member that is a number, `true`, `false` or `null`.
     pub fn plain(&mut self, key: &str, value: impl Display) {
-        self.member(key, &mut |line| put(line, format_args!("{value}")));
+        self.literal(key, &value);
     }
 
     /// A member that is a time in seconds, exact to the millisecond.
@@ -248,6 +248,17 @@ impl Object<'_> {
             }
             list.close("]");
         });
+    }
+
+    // Not inlined, or each member of each line has its copy.
+    #[inline(never)]
+    fn string(&mut self, key: &str, value: &dyn Display, most: usize) {
+        self.member(key, &mut |line| quote(line, value, most));
+    }
+
+    #[inline(never)]
+    fn literal(&mut self, key: &str, value: &dyn Display) {
+        self.member(key, &mut |line| put(line, format_args!("{value}")));
     }
 
     fn member(&mut self, key: &str, value: &mut dyn FnMut(&mut Line)) {

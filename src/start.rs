@@ -1,6 +1,6 @@
 //! The entry point, and start-up in order: arguments and environment in, then the command, then the loop.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 use nix::sys::prctl;
 use nix::unistd::getppid;
@@ -43,6 +43,9 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
             for warning in &warnings {
                 report::warning(warning);
             }
+            if config.expand_env {
+                return run_expanded(*config, &startup.environment, mask);
+            }
             run_command(&config, &startup.environment, mask)
         }
         Ok(Parsed::Print(text)) => print(&text),
@@ -56,6 +59,25 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
             persona.map_or(OWN_FAILURE, |persona| persona.codes.own_failure)
         }
     }
+}
+
+/// `--expand-env`. Where the user is another one, `$HOME` is that user's, as in the environment that the command gets.
+#[cold]
+fn run_expanded(config: Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+    // A user who cannot be had is told when the command is to be started.
+    let user = spawn::wanted_user(&config).unwrap_or(None);
+    let for_command = spawn::environment_for(user.as_ref(), environment);
+    let words = match cli::expand_command(config.command, &for_command) {
+        Ok(words) => words,
+        Err(message) => {
+            let name = config.command.first().map_or(&b""[..], |name| name.to_bytes());
+            let reporter = Reporter::new(name, &config.log, config.termination_log.as_deref());
+            reporter.not_started(&message, config.ways.codes.own_failure);
+            return config.ways.codes.own_failure;
+        }
+    };
+    let command: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    run_command(&Config { command: &command, ..config }, environment, mask)
 }
 
 #[cold]

@@ -1,7 +1,8 @@
 //! dumb-init: <https://github.com/Yelp/dumb-init>, 1.2.5.
 
-use super::options::{Bad, FROM_TO, Given, Id, Opt, Section, rewrite};
+use super::options::{Given, Id, Opt, Section};
 use super::persona::{DEBUG, Persona, Wish, leading_number};
+use super::values::{Bad, FROM_TO, rewrite};
 use crate::config::{Apart, AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::Signal;

@@ -10,13 +10,16 @@ use crate::config::{Config, Limits, LogConfig};
 
 mod catatonit;
 mod dumb_init;
+mod expand;
 mod help;
 mod near;
 mod options;
 mod parse;
 mod persona;
 mod tini;
+mod values;
 
+pub use expand::{expand, expand_command};
 pub use options::{OPTIONS, Opt};
 use parse::CommandLine;
 pub use persona::Persona;
@@ -147,6 +150,7 @@ mod tests {
             (c"FOSTER_SINGLE_CHILD=1", |c| !c.group && c.ways.apart == Apart::Group),
             (c"FOSTER_USER=1000", |c| c.user.is_some()),
             (c"FOSTER_CHDIR=/tmp", |c| c.directory.is_some()),
+            (c"FOSTER_EXPAND_ENV=1", |c| c.expand_env),
             (c"FOSTER_TERMINATION_LOG=/x", |c| c.termination_log.is_some()),
             (c"FOSTER_LOG_FORMAT=json", |c| c.log.format == LogFormat::Json),
             (c"FOSTER_VERBOSE=2", |c| c.log.verbosity == 2),

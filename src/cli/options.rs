@@ -1,12 +1,10 @@
 //! foster's own options. One row is one option: its name, value, variable, setter and help.
 
-use std::ffi::CString;
-use std::time::Duration;
-
-use super::near::{Nearest, did_you_mean, nearest};
-use crate::config::{Config, DURATION, LIMITS, Limits, LogFormat, USER, UserSpec, parse_duration};
-use crate::signal::{ACCEPTED, BadRewrite, Signal};
-use crate::text::OneLine;
+use super::values::{
+    Bad, FROM_TO, arriving, catchable, duration, limits, log_format, nothing, ok_exit, path, rewrite, signal, user,
+};
+use crate::config::{Config, DURATION, LIMITS, USER};
+use crate::signal::ACCEPTED;
 
 /// Which option it is, whatever a persona calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +24,7 @@ pub enum Id {
     User,
     Chdir,
     Pause,
+    ExpandEnv,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -62,16 +61,6 @@ pub enum Section {
     Other,
 }
 
-/// What is wrong with an option's value.
-pub enum Bad {
-    /// It is not what the row says is accepted.
-    Value,
-    /// The same, and this may be meant.
-    Like(String),
-    /// It is not accepted, for this reason.
-    Because(String),
-}
-
 /// Puts an option's value into the configuration. The value is empty for an option that takes none.
 pub type Setter = fn(&mut Config, &[u8]) -> Result<(), Bad>;
 
@@ -87,14 +76,11 @@ pub struct Opt {
     /// The placeholder of its value in the help text, and what is accepted there; `None`: the option takes no value.
     pub value: Option<(&'static str, &'static str)>,
     pub env: Env,
-    /// `None` in a persona's row: foster's own setter of the same option.
+    /// `None` in a persona's row: foster's own setter of the same option. `None` there: it changes nothing.
     pub set: Option<Setter>,
     /// What it does, in a line.
     pub help: &'static str,
 }
-
-pub const CODE: &str = "a code from 0 to 255";
-pub const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
 
 /// The table that the parser, the help text, the man page and the completions of the shells go by.
 pub const OPTIONS: &[Opt] = &[
@@ -223,25 +209,10 @@ pub const OPTIONS: &[Opt] = &[
         help: "get SIGNAL when foster's parent dies",
     },
     Opt {
-        id: Id::Subreaper,
-        section: Section::Other,
-        short: Some('s'),
-        long: "subreaper",
-        value: None,
         env: Env::Flag,
-        set: Some(nothing),
-        help: "accepted; already the default when not PID 1",
+        ..Opt::flag(Id::Subreaper, 's', "subreaper", "accepted; already the default when not PID 1")
     },
-    Opt {
-        id: Id::SingleChild,
-        section: Section::Other,
-        short: Some('c'),
-        long: "single-child",
-        value: None,
-        env: Env::Flag,
-        set: Some(nothing),
-        help: "accepted; already the default",
-    },
+    Opt { env: Env::Flag, ..Opt::flag(Id::SingleChild, 'c', "single-child", "accepted; already the default") },
     Opt {
         id: Id::User,
         section: Section::User,
@@ -250,7 +221,7 @@ pub const OPTIONS: &[Opt] = &[
         value: Some(("USER[:GROUP]", USER)),
         env: Env::Value,
         set: Some(|config, value| {
-            config.user = Some(UserSpec::parse(value).ok_or(Bad::Value)?);
+            config.user = Some(user(value)?);
             Ok(())
         }),
         help: "run the command as USER, by name or id",
@@ -318,6 +289,19 @@ pub const OPTIONS: &[Opt] = &[
         help: "say more: info, -vv debug, -vvv trace",
     },
     Opt {
+        id: Id::ExpandEnv,
+        section: Section::Other,
+        short: None,
+        long: "expand-env",
+        value: None,
+        env: Env::Flag,
+        set: Some(|config, _| {
+            config.expand_env = true;
+            Ok(())
+        }),
+        help: "expand $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:?message} and $$ in COMMAND and ARGs",
+    },
+    Opt {
         id: Id::Check,
         section: Section::Other,
         short: None,
@@ -326,45 +310,18 @@ pub const OPTIONS: &[Opt] = &[
         value: Some(("[LIMITS]", LIMITS)),
         env: Env::Value,
         set: Some(|config, value| {
-            config.limits = Limits::parse(text(value)?).ok_or_else(|| limits_like(value))?;
+            config.limits = limits(value)?;
             Ok(())
         }),
         help: "health probe for zombies and pids; runs no command",
     },
-    Opt {
-        id: Id::License,
-        section: Section::Other,
-        short: Some('l'),
-        long: "license",
-        value: None,
-        env: Env::None,
-        set: Some(nothing),
-        help: "print the license and exit",
-    },
-    Opt {
-        id: Id::Version,
-        section: Section::Other,
-        short: Some('V'),
-        long: "version",
-        value: None,
-        env: Env::None,
-        set: Some(nothing),
-        help: "print the version and exit",
-    },
-    Opt {
-        id: Id::Help,
-        section: Section::Other,
-        short: Some('h'),
-        long: "help",
-        value: None,
-        env: Env::None,
-        set: Some(nothing),
-        help: "print this help and exit",
-    },
+    Opt::flag(Id::License, 'l', "license", "print the license and exit"),
+    Opt::flag(Id::Version, 'V', "version", "print the version and exit"),
+    Opt::flag(Id::Help, 'h', "help", "print this help and exit"),
 ];
 
 impl Opt {
-    /// An option of a persona's that takes no value.
+    /// An option that takes no value.
     pub const fn flag(id: Id, short: char, long: &'static str, help: &'static str) -> Opt {
         Opt { id, section: Section::Other, short: Some(short), long, value: None, env: Env::None, set: None, help }
     }
@@ -430,112 +387,4 @@ impl Given {
     pub fn is_on(&self, id: Id) -> bool {
         self.switch(id) == Some(true)
     }
-}
-
-/// For an option that is accepted and changes nothing, and for those that print and exit.
-fn nothing(_: &mut Config, _: &[u8]) -> Result<(), Bad> {
-    Ok(())
-}
-
-fn text(value: &[u8]) -> Result<&str, Bad> {
-    std::str::from_utf8(value).map_err(|_| Bad::Value)
-}
-
-/// A signal, by name or number.
-pub fn signal(value: &[u8]) -> Result<Signal, Bad> {
-    text(value)?.parse().map_err(|_| like(near_signal(value)))
-}
-
-/// The name of a signal that may be meant, without SIG.
-fn near_signal(typed: &[u8]) -> Option<String> {
-    let typed = match typed.split_at_checked(3) {
-        Some((sig, name)) if sig.eq_ignore_ascii_case(b"SIG") => name,
-        _ => typed,
-    };
-    let mut nearest = Nearest::to(typed);
-    for signal in (1..=31).filter_map(Signal::new) {
-        nearest.offer(signal.to_string().trim_start_matches("SIG"));
-    }
-    nearest.found()
-}
-
-/// What is wrong with a value that may be meant to be this one.
-fn like(meant: Option<String>) -> Bad {
-    meant.map_or(Bad::Value, Bad::Like)
-}
-
-/// What is wrong with limits: the first name that is none, if it is like one.
-fn limits_like(value: &[u8]) -> Bad {
-    let mut names = value.split(|b| *b == b',').filter_map(|item| item.split(|b| *b == b'=').next());
-    let wrong = names.find(|name| !matches!(*name, b"zombies" | b"pids")).unwrap_or_default();
-    like(nearest(wrong, &["zombies", "pids"]).map(|name| format!("{name}=")))
-}
-
-fn duration(value: &[u8]) -> Result<Duration, Bad> {
-    parse_duration(text(value)?).ok_or(Bad::Value)
-}
-
-fn path(value: &[u8]) -> Result<CString, Bad> {
-    CString::new(value).ok().filter(|path| !path.is_empty()).ok_or(Bad::Value)
-}
-
-/// A signal that may ask foster to stop.
-fn arriving(value: &[u8]) -> Result<Signal, Bad> {
-    let signal = signal(value)?;
-    if signal.is_catchable() && signal != Signal::CHLD {
-        return Ok(signal);
-    }
-    Err(Bad::Because(format!("{signal} never arrives as a request")))
-}
-
-/// A signal that can reach foster.
-fn catchable(value: &[u8]) -> Result<Signal, Bad> {
-    let signal = signal(value)?;
-    if signal.is_catchable() {
-        return Ok(signal);
-    }
-    Err(Bad::Because(format!("{signal} cannot be caught, so it would hit foster alone and leave the command running")))
-}
-
-/// `FROM:TO`.
-pub fn rewrite(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
-    let text = text(value)?;
-    config.rewrites.add(text).map_err(|bad| Bad::Because(wrong_half(text, bad)))
-}
-
-fn wrong_half(text: &str, bad: BadRewrite) -> String {
-    let (from, to) = text.split_once(':').unwrap_or((text, ""));
-    match bad {
-        BadRewrite::NoColon => "give FROM:TO, for example TERM:QUIT".to_owned(),
-        BadRewrite::From => format!("{}; FROM is {ACCEPTED}", no_signal(from)),
-        BadRewrite::To => format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)),
-        BadRewrite::Uncatchable(from) => format!("{from} never reaches a program, so it cannot be rewritten"),
-        BadRewrite::Chld => format!("{} is foster's own and never forwarded", Signal::CHLD),
-    }
-}
-
-fn no_signal(typed: &str) -> String {
-    format!("'{}' is no signal{}", OneLine(typed.as_bytes()), did_you_mean(near_signal(typed.as_bytes())))
-}
-
-/// A code, or `stop`.
-pub fn ok_exit(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
-    if value == b"stop" {
-        config.ok_stop = true;
-        return Ok(());
-    }
-    let text = text(value)?;
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let code = text.parse().ok().filter(|_| digits);
-    config.ok_codes.insert(code.ok_or_else(|| like(nearest(value, &["stop"])))?);
-    Ok(())
-}
-
-fn log_format(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
-    config.log.format = match value {
-        b"text" => LogFormat::Text,
-        b"json" => LogFormat::Json,
-        _ => return Err(like(nearest(value, &["text", "json"]))),
-    };
-    Ok(())
 }

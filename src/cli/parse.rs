@@ -7,8 +7,9 @@ use lexopt::Arg;
 
 use super::help::printed;
 use super::near::{Nearest, did_you_mean, nearest};
-use super::options::{Bad, Env, Given, Id, OPTIONS, Opt};
+use super::options::{Env, Given, Id, OPTIONS, Opt};
 use super::persona::{Persona, Wish, by_long, by_short};
+use super::values::Bad;
 use crate::config::{Config, LIMITS};
 use crate::output::TARGET;
 use crate::text::OneLine;
@@ -108,9 +109,9 @@ fn unknown_variable(name: &[u8]) -> String {
     // Without what all of them begin with: nobody mistypes that, and its letters would excuse mistakes in the others.
     let mut nearest = Nearest::to(name.strip_prefix(PREFIX.as_bytes()).unwrap_or(name));
     for variable in OPTIONS.iter().filter_map(Opt::variable) {
-        nearest.offer(variable.trim_start_matches(PREFIX));
+        nearest.offer(variable.strip_prefix(PREFIX).unwrap_or_default());
     }
-    nearest.offer(LOG_VARIABLE.trim_start_matches(PREFIX));
+    nearest.offer(LOG_VARIABLE.strip_prefix(PREFIX).unwrap_or_default());
     let meant = nearest.found().map(|meant| format!("{PREFIX}{meant}"));
     format!("unknown variable {}{}; see foster --help", OneLine(name), did_you_mean(meant))
 }
@@ -132,7 +133,8 @@ fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     name_and_value(entry)
 }
 
-fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+/// An entry of the environment, if it is a variable.
+pub fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = entry.iter().position(|b| *b == b'=')?;
     Some((entry.get(..equals)?, entry.get(equals.checked_add(1)?..)?))
 }

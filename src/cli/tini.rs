@@ -1,7 +1,8 @@
 //! tini (`docker run --init` calls it docker-init): <https://github.com/krallin/tini>, 0.19.0.
 
-use super::options::{Bad, CODE, Given, Id, Opt};
+use super::options::{Given, Id, Opt};
 use super::persona::{Persona, Wish, leading_number};
+use super::values::{Bad, CODE};
 use crate::config::{AtEnd, Config, Orphans};
 use crate::exit::ExitCodes;
 use crate::signal::ACCEPTED;

@@ -1,5 +1,6 @@
 //! Everything between the fork and the exec.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 use nix::errno::Errno;
@@ -60,10 +61,8 @@ pub fn spawn(
     let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
     sys::can_wait_for_children(own).map_err(|errno| Failure::refused("wait4(2)", errno))?;
     let user = wanted_user(config)?;
-    let environment = match &user {
-        Some(user) => &with_home(environment, &user.home),
-        None => environment,
-    };
+    let environment = environment_for(user.as_ref(), environment);
+    let environment = &*environment;
     let search = Search::new(name.to_bytes(), environment);
     let args = CStrings::new(config.command.iter().copied());
     let identity = user.as_ref().map(|user| &user.identity).filter(|identity| !is_own(identity));
@@ -73,7 +72,10 @@ pub fn spawn(
 const SHELL: &CStr = c"/bin/sh";
 
 /// The user that `--user` asks for.
-fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
+///
+/// # Errors
+/// Who is unknown, or why it is refused.
+pub fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
     let Some(spec) = &config.user else { return Ok(None) };
     let user = match sys::ids() {
         Some([real, effective, _]) if real == effective && !sys::has_rights_of_its_file() => user::lookup(spec, real),
@@ -93,6 +95,11 @@ fn is_own(identity: &Identity) -> bool {
     // Whoever started foster may have counted the group among the supplementary ones or not.
     let all_in = |some: &[u32], others: &[u32]| some.iter().all(|group| group == gid || others.contains(group));
     sys::ids() == Some([own; 3]) && all_in(&current, groups) && all_in(groups, &current)
+}
+
+/// The environment as the command gets it.
+pub fn environment_for<'a>(user: Option<&'a User>, environment: &'a [&'a CStr]) -> Cow<'a, [&'a CStr]> {
+    user.map_or(Cow::Borrowed(environment), |user| Cow::Owned(with_home(environment, &user.home)))
 }
 
 /// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.

@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 
 use foster::door::{
-    Ids, Line, OneLine, Parsed, Persona, Rewrites, UserSpec, Version, age, membership, parse, parse_duration,
+    Ids, Line, OneLine, Parsed, Persona, Rewrites, UserSpec, Version, age, expand, membership, parse, parse_duration,
     parse_mount, parse_stat, resolve, value_of,
 };
 
@@ -18,6 +18,7 @@ pub fn run(input: &[u8]) -> Option<Vec<u8>> {
         b'c' => command_line(rest),
         b'r' => rewrite(rest),
         b'd' => duration(rest),
+        b'e' => expansion(rest),
         b'u' => user_files(rest),
         b'p' => process(rest),
         b'g' => cgroups(rest),
@@ -61,6 +62,18 @@ fn duration(input: &[u8]) {
         let milliseconds = format!("{}ms", parsed.as_millis());
         assert_eq!(parse_duration(&milliseconds), Some(parsed), "{text:?}");
     }
+}
+
+/// The value of the variable A, which is the only one, and then a word with variables.
+fn expansion(input: &[u8]) {
+    let mut parts = input.splitn(2, |b| *b == 0);
+    let (value, word) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match expand(word, &|name| (name == b"A").then_some(value)) {
+        Ok(expanded) => assert!(word.contains(&b'$') || expanded == word, "{word:?}"),
+        Err(message) => assert!(is_one_line(&message), "{message:?}"),
+    }
+    let doubled: Vec<u8> = word.iter().flat_map(|b| std::iter::repeat_n(*b, 1 + usize::from(*b == b'$'))).collect();
+    assert_eq!(expand(&doubled, &|_| None).as_deref(), Ok(word), "$$ is a dollar");
 }
 
 /// `USER:GROUP`, /etc/passwd and /etc/group, with NUL between them.
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn the_corpus_is_as_before() {
         let corpus = corpus();
-        assert!(b"crdupgj".iter().all(|which| corpus.iter().any(|input| input.first() == Some(which))));
+        assert!(b"crdeupgj".iter().all(|which| corpus.iter().any(|input| input.first() == Some(which))));
         corpus.iter().for_each(|input| check(input));
     }
 

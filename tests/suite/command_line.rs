@@ -150,6 +150,61 @@ fn a_personas_refusal_names_its_own_help() {
     }
 }
 
+#[test]
+fn variables_are_put_into_the_command_if_that_is_asked_for() {
+    let scratch = Scratch::new("expand");
+    let script = scratch.file("show", b"#!/bin/sh\nprintf '<%s>' \"$@\"\n", "755");
+    let show = script.to_str().unwrap();
+    let words = ["$SHOW", "0.0.0.0:${PORT:-8000}", "$WORDS", "", "a$$b", "$HOME"];
+    let environment = [("SHOW", show), ("WORDS", "two  words"), ("HOME", "/h")];
+    for binary in binaries() {
+        let asked: Vec<&str> = ["--expand-env", "--"].into_iter().chain(words).collect();
+        let (code, stdout, stderr) = foster(&binary, &asked, &environment);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_eq!(stdout, "<0.0.0.0:8000><two  words><><a$b></h>");
+        let by_variable: Vec<(&str, &str)> =
+            environment.iter().copied().chain([("FOSTER_EXPAND_ENV", "yes"), ("PORT", "9")]).collect();
+        let (code, stdout, _) = foster(&binary, &words, &by_variable);
+        assert_eq!((code, stdout.as_str()), (0, "<0.0.0.0:9><two  words><><a$b></h>"));
+        // The name in the log is the command that runs.
+        let (_, _, stderr) = foster(&binary, &["-v", "--expand-env", "$SHOW"], &environment);
+        assert!(stderr.contains(&format!("info: started command {show} as pid ")), "{stderr}");
+        let (code, stdout, _) = foster(&binary, &[show, "$WORDS"], &environment);
+        assert_eq!((code, stdout.as_str()), (0, "<$WORDS>"), "nobody asked for it");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_one_line_and_nothing_is_started() {
+    let scratch = Scratch::new("expand-unset");
+    let (log, made) = (scratch.path("log"), scratch.path("made"));
+    let script = format!("touch {}", made.display());
+    for binary in binaries() {
+        for (word, message) in [
+            (
+                "$NO_PORT",
+                "option --expand-env: NO_PORT is not set, and '$NO_PORT' has no default for it, like ${NO_PORT:-word}\n",
+            ),
+            ("${NO_PORT:?set it}", "option --expand-env: NO_PORT: set it\n"),
+            (
+                "${NO_PORT",
+                "option --expand-env: '${NO_PORT' cannot be read: the name is followed by something else; it takes $NAME, ",
+            ),
+        ] {
+            let _ = std::fs::remove_file(&log);
+            let args = ["--expand-env", "--termination-log", log.to_str().unwrap(), "sh", "-c", &script, word];
+            let (code, _, stderr) = foster(&binary, &args, &[]);
+            assert!(code == 125 && stderr.contains(message) && stderr.lines().count() == 1, "{stderr}");
+            assert!(std::fs::read_to_string(&log).unwrap().contains(message) && !made.exists());
+        }
+        let link = scratch.path("tini");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&binary, &link).unwrap();
+        let (code, _, stderr) = foster(&link, &["echo", "$NO_PORT"], &[("FOSTER_EXPAND_ENV", "1")]);
+        assert!(code == 1 && stderr.contains("NO_PORT is not set"), "as tini: {stderr}");
+    }
+}
+
 const BOGUS_LINE: &str = "unknown option '--bogus'; see foster --help";
 
 /// What can be read of a command line that is refused says how that is said: its options before its variables, whichever

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
-use foster::door::{OPTIONS, Opt};
+use foster::door::{OPTIONS, Opt, Signal, parse};
 
 use crate::harness::skipped;
 
@@ -26,12 +26,20 @@ fn offer(opt: &Opt) -> Offer {
         "check" => Offer::Words(&["zombies=100", "pids=90%", "zombies=100,pids=90%"]),
         "ok-exit" => Offer::Words(&["stop", "143"]),
         "rewrite" => Offer::Words(&["TERM:QUIT", "TERM:INT", "TERM:HUP", "TERM:USR1", "HUP:0"]),
-        "parent-death" | "stop-signal" | "leftover-signal" => Offer::Signals,
         "termination-log" => Offer::Files,
         "chdir" => Offer::Directories,
         "user" => Offer::Users,
+        _ if opt.value.is_some_and(|(placeholder, _)| placeholder == "SIGNAL") => Offer::Signals,
         _ => Offer::Nothing,
     }
+}
+
+/// The signals that foster takes, without SIG. The shells' own lists have others too: the DEBUG and ERR of bash's traps, and
+/// those that can reach no program.
+fn signals() -> String {
+    let every = (1..=64).filter_map(Signal::new).filter(|signal| signal.is_catchable() && !signal.is_reserved());
+    let names: Vec<String> = every.map(|signal| signal.to_string().trim_start_matches("SIG").to_owned()).collect();
+    names.join(" ")
 }
 
 /// `-g --group`, or the long form alone.
@@ -40,56 +48,84 @@ fn names(opt: &Opt, between: &str) -> String {
     format!("{short}--{}", opt.long)
 }
 
-/// Whether the next word is the value: `--check` has one in the same word, if at all.
+/// Whether the next word is the value, whatever it is. `--check` takes it only if it looks like one.
 fn takes_next_word(opt: &Opt) -> bool {
     opt.value.is_some_and(|(placeholder, _)| !placeholder.starts_with('['))
 }
 
 fn bash() -> String {
     let all: Vec<String> = OPTIONS.iter().map(|opt| names(opt, " ")).collect();
-    let valued: Vec<String> = OPTIONS.iter().filter(|opt| takes_next_word(opt)).map(|opt| names(opt, "|")).collect();
+    let with_value = || OPTIONS.iter().filter(|opt| opt.value.is_some());
+    let valued: Vec<String> = with_value().filter(|opt| takes_next_word(opt)).map(|opt| names(opt, "|")).collect();
+    let optional: Vec<String> = with_value().filter(|opt| !takes_next_word(opt)).map(|opt| names(opt, "|")).collect();
     let mut values = String::new();
-    for opt in OPTIONS.iter().filter(|opt| takes_next_word(opt)) {
-        let reply = match offer(opt) {
-            Offer::Words(words) => format!("compgen -W '{}' -- \"$word\"", words.join(" ")),
-            Offer::Signals => "compgen -A signal -- \"$word\"".to_owned(),
-            Offer::Files => "compgen -f -- \"$word\"".to_owned(),
-            Offer::Directories => "compgen -d -- \"$word\"".to_owned(),
-            Offer::Users => "compgen -u -- \"$word\"".to_owned(),
-            Offer::Nothing => ":".to_owned(),
+    for opt in with_value() {
+        let (first, words) = match offer(opt) {
+            Offer::Words(words) => ("", format!("-W '{}'", words.join(" "))),
+            Offer::Signals => {
+                ("[[ $value == SIG* ]] && before+=SIG value=${value#SIG}\n        ", format!("-W '{}'", signals()))
+            }
+            Offer::Files => ("", "-f".to_owned()),
+            Offer::Directories => ("", "-d".to_owned()),
+            Offer::Users => ("", "-u".to_owned()),
+            Offer::Nothing => continue,
         };
-        writeln!(values, "        {}) mapfile -t COMPREPLY < <({reply}); return ;;", names(opt, "|")).unwrap();
+        let offers = format!("mapfile -t COMPREPLY < <(compgen -P \"$before\" {words} -- \"$value\")");
+        writeln!(values, "    {})\n        {first}{offers} ;;", names(opt, "|")).unwrap();
     }
     format!(
         r#"# bash completion for foster, made from its option table.
 _foster() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} i
+    local line=$COMP_LINE words=() start=() i part
+    # bash cuts words at = and : too. What follows without a blank belongs to the word in front of it.
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        part=${{COMP_WORDS[i]}}
+        if ((i)) && [[ $line != [[:blank:]]* ]]; then
+            words[-1]+=$part
+        else
+            words+=("$part") start+=("$i")
+        fi
+        line=${{line#"${{line%%[![:blank:]]*}}"}}
+        line=${{line#"$part"}}
+    done
+    local last=$((${{#words[@]}} - 1)) word=${{words[-1]}} option=
     COMPREPLY=()
-    # Behind the command it is the command's own completion that is wanted.
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${{COMP_WORDS[i]}} in
-        --) ((i++)) && break ;;
-        {valued}) ((i++)) ;;
+    # The options: where the command begins behind them, or which of them the last word is the value of.
+    for ((i = 1; i < last; i++)); do
+        case ${{words[i]}} in
+        --) ((i++)); break ;;
+        {valued}) ((++i == last)) && option=${{words[i - 1]}} ;;
+        {optional}) ((i + 1 == last)) && [[ $word != -* ]] && option=${{words[i]}} ;;
         -*) ;;
         *) break ;;
         esac
     done
-    if ((i < COMP_CWORD)); then
-        declare -F _command_offset >/dev/null && _command_offset "$i"
+    if ((i < last)); then
+        # Behind the command it is the command's own completion that is wanted.
+        declare -F _command_offset >/dev/null && _command_offset "${{start[i]}}"
         return
     fi
-    if ((i > COMP_CWORD)); then
-        case $before in
-{values}        esac
+    local before= value=$word
+    if [[ -z $option && $word == --*=* ]]; then
+        option=${{word%%=*}} value=${{word#*=}}
+        before=$option=
     fi
-    case $word in
-    -*) mapfile -t COMPREPLY < <(compgen -W '{all}' -- "$word") ;;
-    *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
-    esac
+    case $option in
+    '')
+        case $word in
+        -*) mapfile -t COMPREPLY < <(compgen -W '{all}' -- "$word") ;;
+        *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
+        esac ;;
+{values}    esac
+    # bash puts in only what comes behind its last cut.
+    part=${{COMP_WORDS[COMP_CWORD]}}
+    [[ $part == [=:] ]] && part=
+    COMPREPLY=("${{COMPREPLY[@]#"${{word%"$part"}}"}}")
 }}
 complete -F _foster foster
 "#,
         valued = valued.join("|"),
+        optional = optional.join("|"),
         all = all.join(" "),
     )
 }
@@ -100,7 +136,7 @@ fn zsh() -> String {
         let help = opt.help.replace('\'', "'\\''").replace(':', "\\:").replace('[', "\\[").replace(']', "\\]");
         let action = match offer(opt) {
             Offer::Words(words) => format!("({})", words.join(" ").replace(':', "\\:")),
-            Offer::Signals => "_signals".to_owned(),
+            Offer::Signals => format!("({})", signals()),
             Offer::Files => "_files".to_owned(),
             Offer::Directories => "_files -/".to_owned(),
             Offer::Users => "_users".to_owned(),
@@ -108,7 +144,7 @@ fn zsh() -> String {
         };
         let (long, value) = match (opt.value, takes_next_word(opt)) {
             (Some((placeholder, _)), true) => ("=", format!(":{}:{action}", placeholder.replace(':', "\\:"))),
-            (Some(_), false) => ("=-", format!("::limits:{action}")),
+            (Some(_), false) => ("=", format!("::limits:{action}")),
             (None, _) => ("", String::new()),
         };
         match opt.short {
@@ -126,22 +162,44 @@ fn zsh() -> String {
 }
 
 fn fish() -> String {
-    let mut lines = String::from(
-        "# fish completion for foster, made from its option table.\ncomplete -c foster -x -a '(__fish_complete_subcommand)'\n",
+    let valued: Vec<String> = OPTIONS.iter().filter(|opt| takes_next_word(opt)).map(|opt| names(opt, " ")).collect();
+    let valued = valued.join(" ");
+    let mut lines = format!(
+        r#"# fish completion for foster, made from its option table.
+# Whether the command is still to come: behind it, its own options are wanted.
+function __fish_foster_before_command
+    set -l words (commandline -opc)[2..-1]
+    while set -q words[1]
+        switch $words[1]
+            case {valued}
+                set -e words[1]
+            case --
+                return 1
+            case '-*'
+            case '*'
+                return 1
+        end
+        set -e words[1]
+    end
+end
+complete -c foster -x -a '(__fish_complete_subcommand {valued})'
+"#
     );
     for opt in OPTIONS {
         let short = opt.short.map_or(String::new(), |short| format!(" -s {short}"));
         let value = match (offer(opt), takes_next_word(opt)) {
+            (Offer::Words(words), false) => format!(" -f -a '{}'", words.join(" ")),
             (_, false) => String::new(),
             (Offer::Words(words), _) => format!(" -x -a '{}'", words.join(" ")),
-            (Offer::Signals, _) => " -x -a '(kill -l | string split \" \")'".to_owned(),
+            (Offer::Signals, _) => format!(" -x -a '{}'", signals()),
             (Offer::Files, _) => " -r -F".to_owned(),
             (Offer::Directories, _) => " -x -a '(__fish_complete_directories)'".to_owned(),
             (Offer::Users, _) => " -x -a '(__fish_complete_users)'".to_owned(),
             (Offer::Nothing, _) => " -x".to_owned(),
         };
         let help = opt.help.replace('\'', "\\'");
-        writeln!(lines, "complete -c foster{short} -l {}{value} -d '{help}'", opt.long).unwrap();
+        let before = "complete -c foster -n __fish_foster_before_command";
+        writeln!(lines, "{before}{short} -l {}{value} -d '{help}'", opt.long).unwrap();
     }
     lines
 }
@@ -160,11 +218,25 @@ fn the_completions_are_what_the_option_table_says() {
     }
 }
 
-/// What bash offers for the last of these words.
+/// What bash offers for the last of these words, which it has cut at each = and : by then.
 fn offered(words: &[&str]) -> Vec<String> {
-    let script = "source docs/completions/foster.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _foster; \
-                  printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let output = Command::new("bash").args(["--norc", "-c", script, "bash"]).args(words).output().expect("bash");
+    let mut cut: Vec<String> = Vec::new();
+    for word in words {
+        cut.push(String::new());
+        for letter in word.chars() {
+            let is_break = |part: &str| part == "=" || part == ":";
+            let last = cut.last_mut().unwrap();
+            if last.is_empty() || !(is_break(last) || is_break(&letter.to_string())) {
+                last.push(letter);
+            } else {
+                cut.push(letter.to_string());
+            }
+        }
+    }
+    let script = "source docs/completions/foster.bash; COMP_LINE=$1; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
+                  _foster; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    let output = bash.args(["--norc", "-c", script, "bash", &words.join(" ")]).args(cut).output().expect("bash");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -173,11 +245,81 @@ fn offered(words: &[&str]) -> Vec<String> {
 fn bash_completes_options_values_and_the_command() {
     assert_eq!(offered(&["foster", "--gr"]), ["--group", "--grace"]);
     assert_eq!(offered(&["foster", "-g", "--log-format", ""]), ["text", "json"]);
+    assert_eq!(offered(&["foster", "--log-format=j"]), ["json"]);
     assert!(offered(&["foster", "-u", "roo"]).contains(&"root".to_owned()));
-    assert!(offered(&["foster", "-p", "SIGTE"]).contains(&"SIGTERM".to_owned()));
     assert!(offered(&["foster", "-k", "5s", "bas"]).contains(&"bash".to_owned()), "the command");
+    assert_eq!(offered(&["foster", "-k", ""]), [""], "no duration can be guessed");
     assert_eq!(offered(&["foster", "sleep", "--gr"]), [""], "the command's own options");
     assert_eq!(offered(&["foster", "--", "sleep", "--gr"]), [""]);
+    assert_eq!(offered(&["foster", "-r", "TERM:QUIT", "sleep", "--gr"]), [""]);
+}
+
+/// bash replaces what stands behind the last = or :, so that alone is offered.
+#[test]
+fn bash_completes_values_with_colons_and_equals_signs() {
+    assert_eq!(offered(&["foster", "-r", "TERM:Q"]), ["QUIT"]);
+    assert_eq!(offered(&["foster", "-r", "TERM:"]), ["QUIT", "INT", "HUP", "USR1"]);
+    assert_eq!(offered(&["foster", "-r", "H"]), ["HUP:0"]);
+    assert_eq!(offered(&["foster", "--rewrite=TERM:Q"]), ["QUIT"]);
+    assert_eq!(offered(&["foster", "-r", "TERM:QUIT", "--rewrite", "TERM:I"]), ["INT"]);
+    assert_eq!(offered(&["foster", "--check", "z"]), ["zombies=100", "zombies=100,pids=90%"]);
+    assert_eq!(offered(&["foster", "--check", ""]), ["zombies=100", "pids=90%", "zombies=100,pids=90%"]);
+    assert_eq!(offered(&["foster", "--check", "pids="]), ["90%"]);
+    assert_eq!(offered(&["foster", "--check=p"]), ["pids=90%"]);
+    assert_eq!(offered(&["foster", "--check", "--log-f"]), ["--log-format"]);
+}
+
+#[test]
+fn bash_offers_signals_that_exist() {
+    assert_eq!(offered(&["foster", "-p", "TE"]), ["TERM"]);
+    assert_eq!(offered(&["foster", "--parent-death=SIGTE"]), ["SIGTERM"]);
+    assert_eq!(offered(&["foster", "-p", "RTMIN+1"]).len(), 7, "RTMIN+1 and RTMIN+10 to 15");
+    let every = offered(&["foster", "-p", ""]);
+    assert_eq!(every.len(), 60, "without KILL, STOP, 32 and 33");
+    for name in every {
+        let args = [c"-p", &std::ffi::CString::new(name.as_str()).unwrap(), c"true"];
+        assert!(parse(None, &args, &[]).is_ok(), "{name}");
+    }
+}
+
+/// What fish offers for the end of a line; a tab and a description follow each.
+#[test]
+fn fish_completes_options_values_and_the_command_behind_them() {
+    let offered = |line: &str| -> Option<Vec<String>> {
+        // Without a user's configuration it does not know where the other commands' completions are.
+        let script = "set -g fish_complete_path $__fish_data_dir/completions; source docs/completions/foster.fish; \
+                      complete -C $argv[1]";
+        let output = match Command::new("fish").args(["--no-config", "-c", script, line]).output() {
+            Ok(output) => output,
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "CI, and no fish: {error}");
+                skipped("no fish, so its completion is not tried");
+                return None;
+            }
+        };
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        Some(lines.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect())
+    };
+    for (line, has, has_not) in [
+        ("foster --gr", "--grace", "bash"),
+        ("foster bas", "bash", "--grace"),
+        ("foster -g bas", "bash", "--grace"),
+        ("foster -k 5s --wait bas", "bash", "--grace"),
+        ("foster --grace=5s -- bas", "bash", "--grace"),
+        ("foster -k 5s ls --a", "--all", "--wait"),
+        ("foster -- ls --a", "--all", "--wait"),
+        ("foster --user=root ls --s", "--size", "--stop-delay"),
+        ("foster -C / --s", "--stop-delay", "--size"),
+        ("foster -p TE", "TERM", "KILL"),
+        ("foster -r TERM:Q", "TERM:QUIT", "HUP:0"),
+        ("foster --check=z", "--check=zombies=100", "bash"),
+        ("foster --log-format ", "json", "bash"),
+    ] {
+        let Some(offered) = offered(line) else { return };
+        let (has, has_not) = (has.to_owned(), has_not.to_owned());
+        assert!(offered.contains(&has) && !offered.contains(&has_not), "{line}: {offered:?}");
+    }
 }
 
 #[test]
