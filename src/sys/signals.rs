@@ -45,8 +45,9 @@ const _: () = assert!(cfg!(target_pointer_width = "64") || cfg!(target_endian = 
 /// The size of the kernel's signal mask. Its system calls want to be told.
 const MASK_BYTES: usize = size_of::<SignalSet>();
 
-/// Handler, flags and restorer, and behind them or between them the mask.
-const KERNEL_SIGACTION_WORDS: usize = 3 + MASK_BYTES / size_of::<usize>();
+/// The kernel's sigaction, as words: the handler first, then flags, restorer and mask, in whichever order the machine has them.
+/// The mask has 64 bits on every machine, so it is two words where a word has 32.
+type KernelSigaction = [usize; 3 + MASK_BYTES / size_of::<usize>()];
 
 /// The kernel's timespec, as the calls have it that every kernel knows. The C library's own may have 64 bits on a machine of
 /// 32, for other calls than those, or for the same ones: that depends on its version.
@@ -91,32 +92,29 @@ pub enum Disposition {
 /// # Errors
 /// EINVAL for KILL and STOP (sigaction(2)).
 pub fn set_disposition(signal: Signal, disposition: Disposition) -> Result<Disposition, Errno> {
-    // The kernel's own structure begins with the handler; flags, restorer and mask, in whichever order the machine has
-    // them, are all zero. The mask has 64 bits on every machine, so it is two words where a word has 32. Raw, because musl's
-    // sigaction(3) refuses 32 to 34.
     let handler = match disposition {
         Disposition::Default => libc::SIG_DFL,
         Disposition::Ignored => libc::SIG_IGN,
     };
-    let mut new = [0_usize; KERNEL_SIGACTION_WORDS];
+    let mut new = KernelSigaction::default();
     new[0] = handler;
-    let mut old = [0_usize; KERNEL_SIGACTION_WORDS];
-    let number = signal.number();
-    // SAFETY: both are as large as the kernel's structure and live through the call; no handler is installed.
-    let set = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &raw const new, &raw mut old, MASK_BYTES) };
-    Errno::result(set)?;
-    let [old_handler, ..] = old;
-    Ok(if old_handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
+    sigaction(signal, Some(&new))
 }
 
 /// What the kernel does with this signal now.
 pub fn disposition(signal: Signal) -> Disposition {
-    let mut old = [0_usize; 4];
-    let no_new = ptr::null::<[usize; 4]>();
-    // SAFETY: as above; without a new one nothing is set.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), no_new, &raw mut old, MASK_BYTES) };
+    sigaction(signal, None).unwrap_or(Disposition::Default)
+}
+
+/// The disposition before, and the new one if there is one. Raw, because musl's sigaction(3) refuses 32 to 34.
+fn sigaction(signal: Signal, new: Option<&KernelSigaction>) -> Result<Disposition, Errno> {
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    let mut old = KernelSigaction::default();
+    // SAFETY: both are as large as the kernel's structure and live through the call; no handler is installed.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), new, &raw mut old, MASK_BYTES) };
+    Errno::result(done)?;
     let [handler, ..] = old;
-    if handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default }
+    Ok(if handler == libc::SIG_IGN { Disposition::Ignored } else { Disposition::Default })
 }
 
 /// Waits until one of these signals is pending and takes it. `None` after `timeout`, or when the wait was interrupted by something that
@@ -348,14 +346,15 @@ mod tests {
     #[test]
     fn the_kernels_sigaction_has_just_this_size() {
         const UNTOUCHED: usize = 0x5a5a_5a5a;
-        let mut old = [UNTOUCHED; KERNEL_SIGACTION_WORDS + 4];
+        const WORDS: usize = size_of::<KernelSigaction>() / size_of::<usize>();
+        let mut old = [UNTOUCHED; WORDS + 4];
         let none = ptr::null::<usize>();
         // SAFETY: old is longer than the kernel's structure, and lives through the call.
         let asked = unsafe { libc::syscall(libc::SYS_rt_sigaction, 10, none, &raw mut old, MASK_BYTES) };
         assert_eq!(asked, 0);
         let written = old.iter().rposition(|word| *word != UNTOUCHED).map(|last| last + 1);
         // Where there is no restorer, the mask is a word earlier.
-        assert!(written <= Some(KERNEL_SIGACTION_WORDS) && written >= Some(KERNEL_SIGACTION_WORDS - 1), "{written:?}");
+        assert!(written <= Some(WORDS) && written >= Some(WORDS - 1), "{written:?}");
     }
 
     /// What one process queues for itself comes back as it was, and says who sent it.
