@@ -39,6 +39,8 @@ pub struct Leftovers {
     asked: Vec<i32>,
     /// The process group that was sent this stop's signal, and when, in clock ticks after boot.
     group: Option<(i32, u64)>,
+    /// Everybody was asked at once, where /proc does not show who is whose child.
+    asked_everybody: bool,
     /// Processes that are no children of foster's have been looked for.
     knows_outsiders: bool,
     /// /proc is that of this PID namespace, so what it says of a pid is true.
@@ -48,7 +50,14 @@ pub struct Leftovers {
 impl Leftovers {
     /// Nobody has been asked.
     pub fn new(is_pid1: bool) -> Leftovers {
-        Leftovers { is_pid1, asked: Vec::new(), group: None, knows_outsiders: false, has_proc: OnceCell::new() }
+        Leftovers {
+            is_pid1,
+            asked: Vec::new(),
+            group: None,
+            asked_everybody: false,
+            knows_outsiders: false,
+            has_proc: OnceCell::new(),
+        }
     }
 
     /// Whether /proc is that of this PID namespace. Looked at when somebody is to be found or named.
@@ -80,7 +89,7 @@ impl Leftovers {
     #[cold]
     pub fn ask_generation(&mut self, signal: Signal, again: bool) -> Result<Asked, Errno> {
         if !self.has_proc() {
-            return self.ask_all_at_once(signal);
+            return self.ask_all_at_once(signal, again);
         }
         let children = proc::children()?;
         let mut outsiders = Vec::new();
@@ -103,12 +112,16 @@ impl Leftovers {
         Ok(result)
     }
 
-    fn ask_all_at_once(&mut self, signal: Signal) -> Result<Asked, Errno> {
+    /// Once, whoever comes to foster later: nobody can be told from those who have been asked.
+    fn ask_all_at_once(&mut self, signal: Signal, again: bool) -> Result<Asked, Errno> {
         if !self.is_pid1 {
             return Err(proc::is_this_namespaces().err().unwrap_or(Errno::ENOENT));
         }
-        self.ask_all_of(Vec::new(), signal);
-        Ok(Asked { all_at_once: true, awaited: 1, ..Asked::default() })
+        let is_first = !std::mem::replace(&mut self.asked_everybody, true);
+        if is_first || again {
+            self.ask_all_of(Vec::new(), signal);
+        }
+        Ok(Asked { all_at_once: is_first, awaited: 1, ..Asked::default() })
     }
 
     /// As PID 1, when these are all there are.

@@ -221,6 +221,35 @@ fn without_proc_a_subreaper_says_so_and_ends() {
     }
 }
 
+/// As PID 1 without /proc it cannot be told who is whose child: all are asked at once, and nobody again when one of them dies.
+#[test]
+fn without_proc_an_init_asks_all_at_once_and_once() {
+    if !namespaces() {
+        return;
+    }
+    let hide = "mount -t tmpfs none /proc && exec \"$@\"";
+    // The first ends when it is asked; the second says each time that it is, and ends when the first has been reaped for long.
+    let script = "(trap 'echo first asked; exit 0' TERM; : >$0/1; while :; do sleep 0.01; done) &\n\
+                  (trap 'echo second asked' TERM; : >$0/2; for i in $(seq 40); do sleep 0.05; done) &\n\
+                  until [ -e $0/1 ] && [ -e $0/2 ]; do sleep 0.01; done; exit 4";
+    for binary in crate::harness::binaries() {
+        let scratch = Scratch::new("all-at-once");
+        let foster = [binary.to_str().unwrap(), "-v", "--", "bash", "-c", script];
+        let words = [&["sh", "-c", hide, "sh"][..], &foster].concat();
+        let place = scratch.path("");
+        let run = Foster::new("unshare".as_ref(), Place::Pid1).option("--mount");
+        let run = run.run(&[&words[..], &[place.to_str().unwrap()]].concat());
+        let Finished { end, mut lines, stderr } = run.finish();
+        lines.sort();
+        assert_eq!(
+            (end, lines),
+            (End::Exited(4), vec!["first asked".to_owned(), "second asked".to_owned()]),
+            "{stderr}"
+        );
+        assert_eq!(stderr.matches("sent to all that command bash left behind at once").count(), 1, "{stderr}");
+    }
+}
+
 /// With a /proc of another PID namespace the numbers in it are other processes': here those of foster's siblings, which are
 /// none of its leftovers.
 #[test]
