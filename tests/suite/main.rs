@@ -20,6 +20,7 @@ mod hostile;
 mod house;
 mod leftovers;
 mod licences;
+mod masters;
 mod needs;
 mod packages;
 mod page_cache;

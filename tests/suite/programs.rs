@@ -45,7 +45,7 @@ fn find(root: PathBuf, path: &str) -> Option<PathBuf> {
 }
 
 /// Runs a server that may need libraries which are unpacked but not installed.
-fn run(foster: Foster, command: &[&[&str]]) -> Run {
+pub fn run(foster: Foster, command: &[&[&str]]) -> Run {
     let architecture = format!("{}-linux-gnu", std::env::consts::ARCH);
     foster.env("LD_LIBRARY_PATH", servers().join("usr/lib").join(architecture)).run(&command.concat())
 }
@@ -59,7 +59,7 @@ fn kill(run: Run) {
 }
 
 /// Connects as soon as the server listens.
-fn connect(run: &Run, socket: &Path) -> UnixStream {
+pub fn connect(run: &Run, socket: &Path) -> UnixStream {
     let mut stream = None;
     poll(&format!("{} accepts; stderr: {}", socket.display(), run.stderr()), || {
         stream = UnixStream::connect(socket).ok();
@@ -71,7 +71,7 @@ fn connect(run: &Run, socket: &Path) -> UnixStream {
 }
 
 /// Sends something and returns the answer, which ends in a known way.
-fn ask(stream: &mut UnixStream, question: &[u8], end: &[u8]) -> Vec<u8> {
+pub fn ask(stream: &mut UnixStream, question: &[u8], end: &[u8]) -> Vec<u8> {
     stream.write_all(question).expect("sent");
     let mut answer = Vec::new();
     while !answer.ends_with(end) {
