@@ -363,6 +363,12 @@ fn after_bg_and_fg_the_command_gets_the_terminal_when_it_reads() {
         shell.expect(PROMPT);
         shell.line("bg");
         shell.expect(PROMPT);
+        // A foster that has not yet continued the command sees itself in the
+        // foreground when it does so, and gives the terminal away at once.
+        poll("the job runs in the background", || {
+            let job = shell.job();
+            job.len() == 2 && job.iter().all(|(_, state)| *state != 'T')
+        });
         shell.line("fg");
         shell.expect_foreground(name_of(foster));
         std::fs::write(path, "now\n").expect("the command reads it");
