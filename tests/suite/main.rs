@@ -38,3 +38,4 @@ mod terminal;
 mod tracer;
 mod trust;
 mod user;
+mod webservers;
