@@ -109,12 +109,13 @@ PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=p
 # package of kubectl's; GitHub's machines have kubectl.
 FOR_ROOT := root:setcap=libcap2-bin root:crun=crun root:runc=runc root:podman=podman \
     root:busybox=busybox-static root:kubectl=kubernetes-client?
-# With TEST_ALL=1 also those that take longer: a Docker Engine, and a virtual machine that has cgroup v2 alone.
+# With TEST_ALL=1 also those that take longer: a Docker Engine, a virtual machine that has cgroup v2 alone, OpenJDK and npm.
 ifdef TEST_ALL
 FOR_ROOT += root:qemu-system-x86_64=qemu-system-x86
+JAVA_AND_NPM := javac=default-jdk-headless npm=npm
 test: target/docker target/kernel target/machines target/foreign foreign-fixtures
 endif
-test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(FOR_ROOT)
+test: NEEDS += $(DEB_NEEDS) $(S390X) $(PACKAGES) $(FOR_ROOT) $(JAVA_AND_NPM)
 test: check $(VENVS) target/servers target/emulator target/fish build architectures oldest deb $(PID1)
 	cargo build --release --target $(GNU)
 	cargo build --examples
@@ -194,7 +195,7 @@ target/venv/twine: | packages
 
 # Debian's servers, a registry, emulators, fish, a Docker Engine and a kernel, unpacked and not installed: with the first
 # would come services that are started, with the second file formats that the kernel is told of, with fish man-db's timer.
-target/servers: DEBS := nginx postgresql redis-server
+target/servers: DEBS := nginx postgresql redis-server uwsgi-core uwsgi-plugin-python3 php-fpm
 target/emulator: DEBS := qemu-user-static
 target/fish: DEBS := fish
 target/registry: DEBS := docker-registry

@@ -39,3 +39,4 @@ mod terminal;
 mod tracer;
 mod trust;
 mod user;
+mod webservers;

@@ -13,7 +13,7 @@ const SIGTERM: i32 = 15;
 
 /// As a user other than root, whom nginx and PostgreSQL treat differently or refuse, and with shared memory of its own.
 /// Outside the namespace it is the user of the test, who owns the test's files.
-const ORDINARY_USER: [&str; 5] = ["unshare", "--user", "--map-user=1000", "--ipc", "--"];
+pub const ORDINARY_USER: [&str; 5] = ["unshare", "--user", "--map-user=1000", "--ipc", "--"];
 
 /// Where `make test` unpacks Debian's packages that are not installed.
 fn servers() -> PathBuf {
@@ -23,8 +23,8 @@ fn servers() -> PathBuf {
     }
 }
 
-/// A program of a Debian package: unpacked or installed; `*` in its path stands for one name, a version's. In CI it must
-/// be there.
+/// A program of a Debian package: unpacked or installed; a `*` in a name of its path stands for a version. In CI it must be
+/// there.
 pub fn program(path: &str) -> Option<PathBuf> {
     let found = [servers(), "/".into()].into_iter().find_map(|root| find(root, path));
     assert!(found.is_some() || std::env::var_os("CI").is_none(), "CI, and no {path}");
@@ -35,13 +35,17 @@ pub fn program(path: &str) -> Option<PathBuf> {
 }
 
 fn find(root: PathBuf, path: &str) -> Option<PathBuf> {
-    let Some((name, rest)) = path.split_once('/') else {
-        return Some(root.join(path)).filter(|path| path.exists());
+    let (name, rest) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let found = |path: PathBuf| match rest {
+        Some(rest) => find(path, rest),
+        None => Some(path).filter(|path| path.exists()),
     };
-    if name != "*" {
-        return find(root.join(name), rest);
-    }
-    std::fs::read_dir(root).ok()?.find_map(|entry| find(entry.ok()?.path(), rest))
+    let Some((start, end)) = name.split_once('*') else { return found(root.join(name)) };
+    std::fs::read_dir(root).ok()?.find_map(|entry| {
+        let entry = entry.ok()?;
+        let matches = entry.file_name().to_str()?.strip_prefix(start)?.ends_with(end);
+        matches.then(|| found(entry.path())).flatten()
+    })
 }
 
 /// Runs a server that may need libraries which are unpacked but not installed.
@@ -83,7 +87,7 @@ pub fn ask(stream: &mut UnixStream, question: &[u8], end: &[u8]) -> Vec<u8> {
 }
 
 /// What comes until the server's end of the connection is closed, in whatever way.
-fn rest(mut stream: UnixStream) -> Vec<u8> {
+pub fn rest(mut stream: UnixStream) -> Vec<u8> {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     rest
