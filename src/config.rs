@@ -16,6 +16,8 @@ pub struct Config<'a> {
     pub command: &'a [&'a CStr],
     /// Put variables of the environment into the command and its arguments (`--expand-env`).
     pub expand_env: bool,
+    /// Run nothing, and print how all of this was understood (`--explain`).
+    pub explain: bool,
     /// Signal the command's whole process group (`-g`).
     pub group: bool,
     /// What is forwarded for what (`-r`).

@@ -25,6 +25,7 @@ mod check;
 mod cli;
 mod config;
 mod exit;
+mod explain;
 mod facts;
 mod leftovers;
 mod memory;

@@ -250,6 +250,16 @@ impl Object<'_> {
         });
     }
 
+    /// A member that is an object.
+    pub fn object(&mut self, key: &str, members: &mut dyn FnMut(&mut Object<'_>)) {
+        self.member(key, &mut |line| {
+            let mut object = Object { line, is_empty: true };
+            object.open("{");
+            members(&mut object);
+            object.close("}");
+        });
+    }
+
     // Not inlined, or each member of each line has its copy.
     #[inline(never)]
     fn string(&mut self, key: &str, value: &dyn Display, most: usize) {

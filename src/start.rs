@@ -11,6 +11,7 @@ use crate::exit::OWN_FAILURE;
 use crate::facts::{Lack, Report};
 use crate::leftovers::INIT;
 use crate::policy::{Started, State};
+use crate::report::explain::Explanation;
 use crate::report::{self, Reporter, probe};
 use crate::runtime::Foster;
 use crate::signal::{Delivery, Sender, Signal, SignalSet};
@@ -18,7 +19,7 @@ use crate::spawn::{self, Failure, Inherited, Spawned};
 use crate::sys::{self, Disposition, Startup};
 use crate::terminal::{self, Foreground};
 use crate::turns::Clock;
-use crate::{check, output};
+use crate::{check, explain, output};
 
 /// Runs foster: what the command line asks for. Returns the exit code, or ends the process.
 ///
@@ -49,6 +50,16 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
             run_command(&config, &startup.environment, mask)
         }
         Ok(Parsed::Print(text)) => print(&text),
+        Ok(Parsed::Explain(config, given, warnings)) => {
+            output::init(&config.log);
+            let seen = explain::look(&config, &startup.environment);
+            let (given, warnings) = (&given, &warnings[..]);
+            let explanation = Explanation { config: &config, given, persona, seen: &seen, warnings };
+            match print(&explanation.print()) {
+                0 => explanation.code(),
+                failed => failed,
+            }
+        }
         Ok(Parsed::Check(limits, log)) => {
             output::init(&log);
             answer_probe(limits, &log)

@@ -66,19 +66,22 @@ fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
 /// and then a set-group-ID program would be rid of it.
 pub fn resolve(spec: &UserSpec, own: Ids, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Result<User, String> {
     let user = spec.user.clone().unwrap_or(Who::Id(own.uid));
-    let account = find(PASSWD, passwd, "user", &user, account)?;
-    let account = match (account, &user) {
+    let entry = find(PASSWD, passwd, "user", &user, |line| account(line).is_some())?;
+    let account = match (entry.and_then(account), &user) {
         (Some(account), _) => account,
         (None, Who::Id(uid)) => Account { name: b"", uid: *uid, gid: own.gid, home: b"/" },
         (None, Who::Name(_)) => return Err(unknown("user", &user, PASSWD, passwd)),
     };
     let gid = match &spec.group {
         None => account.gid,
-        Some(who) => match (find(GROUP, group, "group", who, group_id)?, who) {
-            (Some(gid), _) => gid,
-            (None, Who::Id(gid)) => *gid,
-            (None, Who::Name(_)) => return Err(unknown("group", who, GROUP, group)),
-        },
+        Some(who) => {
+            let entry = find(GROUP, group, "group", who, |line| group_id(line).is_some())?;
+            match (entry.and_then(group_id), who) {
+                (Some(gid), _) => gid,
+                (None, Who::Id(gid)) => *gid,
+                (None, Who::Name(_)) => return Err(unknown("group", who, GROUP, group)),
+            }
+        }
     };
     let mut groups = vec![gid];
     if spec.group.is_none() && !account.name.is_empty() {
@@ -106,20 +109,24 @@ fn is_about(line: &[u8], who: &Who) -> bool {
 }
 
 /// The first well-formed line about `who`.
-fn find<'a, T>(
+fn find<'a>(
     path: &str,
     file: Option<&'a [u8]>,
     kind: &str,
     who: &Who,
-    read: impl Fn(&'a [u8]) -> Option<T>,
-) -> Result<Option<T>, String> {
-    let mut meant = lines(file.unwrap_or_default()).filter(|line| is_about(line, who)).peekable();
-    if meant.peek().is_none() {
-        return Ok(None);
+    is_well_formed: fn(&[u8]) -> bool,
+) -> Result<Option<&'a [u8]>, String> {
+    let mut is_there = false;
+    for line in lines(file.unwrap_or_default()).filter(|line| is_about(line, who)) {
+        if is_well_formed(line) {
+            return Ok(Some(line));
+        }
+        is_there = true;
     }
-    let malformed =
-        || format!("the line about {kind} '{who}' in {path} is malformed: an id is missing or out of range");
-    meant.find_map(read).map(Some).ok_or_else(malformed)
+    if is_there {
+        return Err(format!("the line about {kind} '{who}' in {path} is malformed: an id is missing or out of range"));
+    }
+    Ok(None)
 }
 
 /// The lines that say something, as glibc has it: blanks around them, empty lines, comments, and the `+` and `-` of NIS

@@ -37,7 +37,7 @@ _foster() {
     case $option in
     '')
         case $word in
-        -*) mapfile -t COMPREPLY < <(compgen -W '-g --group -r --rewrite -k --grace --stop-signal --leftover-signal --stop-delay -w --warn-on-reap --wait -e --ok-exit -p --parent-death -s --subreaper -c --single-child -u --user -C --chdir -P --pause --termination-log --log-format -v --verbose --expand-env --check -l --license -V --version -h --help' -- "$word") ;;
+        -*) mapfile -t COMPREPLY < <(compgen -W '-g --group -r --rewrite -k --grace --stop-signal --leftover-signal --stop-delay -w --warn-on-reap --wait -e --ok-exit -p --parent-death -s --subreaper -c --single-child -u --user -C --chdir -P --pause --termination-log --log-format -v --verbose --expand-env --explain --check -l --license -V --version -h --help' -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
         esac ;;
     -r|--rewrite)

@@ -20,7 +20,7 @@ mod tini;
 mod values;
 
 pub use expand::{expand, expand_command};
-pub use options::{OPTIONS, Opt};
+pub use options::{Given, Id, OPTIONS, Opt, Source};
 use parse::CommandLine;
 pub use persona::Persona;
 
@@ -29,6 +29,8 @@ pub use persona::Persona;
 pub enum Parsed<'a> {
     /// Run a command. The warnings are about the environment and are said once logging has started.
     Run(Box<Config<'a>>, Vec<String>),
+    /// Print how this was understood, and where each setting comes from.
+    Explain(Box<Config<'a>>, Given, Vec<String>),
     /// Look whether the container is healthy.
     Check(Limits, LogConfig),
     /// Print this to stdout and end with 0.
@@ -86,6 +88,7 @@ pub fn parse<'a>(
             Err(Refusal { message, log: config.log, termination_log })
         }
         None if line.is_check => Ok(Parsed::Check(config.limits, config.log)),
+        None if config.explain => Ok(Parsed::Explain(Box::new(config), line.given, warnings)),
         None => Ok(Parsed::Run(Box::new(config), warnings)),
     }
 }

@@ -25,6 +25,7 @@ pub enum Id {
     Chdir,
     Pause,
     ExpandEnv,
+    Explain,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -302,6 +303,19 @@ pub const OPTIONS: &[Opt] = &[
         help: "expand $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:?message} and $$ in COMMAND and ARGs",
     },
     Opt {
+        id: Id::Explain,
+        section: Section::Other,
+        short: None,
+        long: "explain",
+        value: None,
+        env: Env::Flag,
+        set: Some(|config, _| {
+            config.explain = true;
+            Ok(())
+        }),
+        help: "print how all of this is understood, and where it comes from; runs nothing",
+    },
+    Opt {
         id: Id::Check,
         section: Section::Other,
         short: None,
@@ -368,23 +382,48 @@ impl Opt {
     }
 }
 
-/// What was asked for so far, by options and by variables, and whether it was switched on or off.
-#[derive(Clone, Default)]
-pub struct Given(Vec<(Id, bool)>);
+/// Where a setting comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    #[default]
+    Option,
+    /// The option's own variable.
+    Variable,
+    /// FOSTER_LOG.
+    Log,
+    /// A variable of the init that foster stands for.
+    Peer,
+}
+
+/// What was asked for so far, whether it was switched on or off, and where. What comes first is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given(Vec<(Id, bool, Source)>);
 
 impl Given {
     /// Notes that an option was switched on or off.
-    pub fn note(&mut self, id: Id, on: bool) {
-        self.0.push((id, on));
+    pub fn note(&mut self, id: Id, on: bool, source: Source) {
+        self.0.push((id, on, source));
+    }
+
+    /// Notes that FOSTER_LOG sets the level, whatever else does.
+    pub fn note_log(&mut self) {
+        self.0.insert(0, (Id::Verbose, true, Source::Log));
     }
 
     /// Whether an option was switched on or off; `None`: nobody said anything about it.
     pub fn switch(&self, id: Id) -> Option<bool> {
-        self.0.iter().find(|(given, _)| *given == id).map(|(_, on)| *on)
+        self.0.iter().find(|(given, ..)| *given == id).map(|(_, on, _)| *on)
     }
 
     /// Whether an option was switched on.
     pub fn is_on(&self, id: Id) -> bool {
         self.switch(id) == Some(true)
+    }
+
+    /// Where an option, or one that sets the same, was switched on or off.
+    pub fn source(&self, id: Id) -> Option<Source> {
+        let sets_it =
+            |given: Id| given == id || matches!((given, id), (Id::Debug, Id::Verbose) | (Id::SingleChild, Id::Group));
+        self.0.iter().find(|(given, ..)| sets_it(*given)).map(|(.., source)| *source)
     }
 }

@@ -7,7 +7,7 @@ use lexopt::Arg;
 
 use super::help::printed;
 use super::near::{Nearest, did_you_mean, nearest};
-use super::options::{Env, Given, Id, OPTIONS, Opt};
+use super::options::{Env, Given, Id, OPTIONS, Opt, Source};
 use super::persona::{Persona, Wish, by_long, by_short};
 use super::values::Bad;
 use crate::config::{Config, LIMITS};
@@ -178,7 +178,9 @@ fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
 #[derive(Default)]
 pub struct CommandLine<'a> {
     pub config: Config<'a>,
-    given: Given,
+    pub given: Given,
+    /// Where what is read now comes from.
+    source: Source,
     /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
     pub is_check: bool,
     /// The first thing that is wrong.
@@ -255,6 +257,7 @@ impl<'a> CommandLine<'a> {
     pub fn read_environment(&mut self, environment: &[&CStr]) -> Vec<String> {
         let mut warnings = Vec::new();
         let by_flag = self.given.clone();
+        self.source = Source::Variable;
         for (name, value) in environment.iter().filter_map(|entry| foster_variable(entry.to_bytes())) {
             if name == LOG_VARIABLE.as_bytes() {
                 match log_filter(value) {
@@ -275,6 +278,7 @@ impl<'a> CommandLine<'a> {
         let verbose_by_flag = by_flag.is_on(Id::Verbose) || by_flag.is_on(Id::Debug);
         if self.config.log.filter.is_some() && !verbose_by_flag {
             self.config.log.verbosity = 0;
+            self.given.note_log();
         }
         warnings
     }
@@ -314,7 +318,7 @@ impl<'a> CommandLine<'a> {
     /// Applies one option. The error says what is wrong with the value, without the option's name.
     #[cold]
     fn apply(&mut self, opt: &Opt, value: Option<&[u8]>) -> Result<(), String> {
-        self.given.note(opt.id, true);
+        self.given.note(opt.id, true, self.source);
         let value = value.unwrap_or_default();
         opt.setter()(&mut self.config, value).map_err(|bad| {
             let shown = OneLine(value);
@@ -334,6 +338,7 @@ impl<'a> CommandLine<'a> {
     #[cold]
     pub fn apply_persona(&mut self, persona: &Persona, environment: &[&CStr]) {
         let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
+        self.source = Source::Peer;
         for (name, value) in environment.iter().filter_map(|entry| name_and_value(entry.to_bytes())) {
             match (persona.variable)(name, value) {
                 Some(Wish::Option(id)) if self.given.switch(id).is_none() => {
@@ -360,7 +365,7 @@ impl<'a> CommandLine<'a> {
                 b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
                 b"" => Ok(()),
                 b"0" | b"false" | b"no" | b"off" => {
-                    self.given.note(opt.id, false);
+                    self.given.note(opt.id, false, self.source);
                     Ok(())
                 }
                 _ => {

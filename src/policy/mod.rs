@@ -38,6 +38,8 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub use stop::{CALL_AFTER_REQUEST, last_call_before};
+
 use std::time::Duration;
 
 use crate::config::{AtEnd, Config};

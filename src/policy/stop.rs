@@ -20,7 +20,7 @@ const SAME_REQUEST: Duration = Duration::from_secs(1);
 /// The last call comes this long before SIGKILL, or a quarter of the grace before it if that is shorter.
 const LAST_CALL: Duration = Duration::from_secs(2);
 /// Without a grace the platform kills, and `docker stop` does so after 10 s. The last call comes this long after the request.
-const CALL_AFTER_REQUEST: Duration = Duration::from_secs(8);
+pub const CALL_AFTER_REQUEST: Duration = Duration::from_secs(8);
 
 /// Holds the first stop request for `--stop-delay`, or forwards it. A second one releases the first, and both are forwarded,
 /// unless it is the same one.
@@ -68,7 +68,12 @@ fn kill_by(state: &mut State, now: Duration, grace: Duration) {
     let when = now.saturating_add(grace);
     let when = state.kill_at.map_or(when, |earlier| earlier.min(when));
     state.kill_at = Some(when);
-    call_by(state, when.saturating_sub(LAST_CALL.min(grace.checked_div(4).unwrap_or_default())));
+    call_by(state, when.saturating_sub(last_call_before(grace)));
+}
+
+/// How long before SIGKILL the last call comes.
+pub fn last_call_before(grace: Duration) -> Duration {
+    LAST_CALL.min(grace.checked_div(4).unwrap_or_default())
 }
 
 fn call_by(state: &mut State, when: Duration) {

@@ -1,5 +1,5 @@
 //! What foster says, and at which level. The words are in `words.rs`, the names and keys of JSON in `json.rs`, and those of
-//! `--check` in `probe.rs`.
+//! `--check` and `--explain` in `probe.rs` and `explain.rs`.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -15,6 +15,7 @@ use crate::output::{self, TerminationLog};
 use crate::proc::Stat;
 use crate::text::OneLine;
 
+pub mod explain;
 mod json;
 pub mod probe;
 mod words;

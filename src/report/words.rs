@@ -208,7 +208,7 @@ fn write_orphan(f: &mut fmt::Formatter<'_>, orphan: &Orphan) -> fmt::Result {
 }
 
 /// A span of time as people read it: `0.250 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`.
-struct Span(Duration);
+pub struct Span(pub Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -125,6 +125,19 @@ pub struct ExecFailed {
 }
 
 impl ExecFailed {
+    /// What the kernel would say about executing this file; `None` if nothing can be seen that is in its way.
+    #[cold]
+    pub fn expected(path: &CStr, config: &Config) -> Option<Errno> {
+        let file = as_path(config.directory.as_deref().unwrap_or_default()).join(as_path(path));
+        match file.metadata() {
+            Err(error) => Some(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
+            Ok(found) if found.is_dir() || found.permissions().mode() & 0o111 == 0 => Some(Errno::EACCES),
+            Ok(_) => interpreter(&file)
+                .filter(|interpreter| !Path::new(OsStr::from_bytes(interpreter)).exists())
+                .map(|_| Errno::ENOENT),
+        }
+    }
+
     /// What is said about it, after a look at the file.
     #[cold]
     pub fn into_failure(self, search: &Search, config: &Config) -> Failure {

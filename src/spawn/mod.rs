@@ -1,7 +1,7 @@
 //! Everything between the fork and the exec.
 
 use std::borrow::Cow;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -69,12 +69,29 @@ pub fn spawn(
     Child { config, environment, inherited, own, terminal, identity }.spawn(&search, args)
 }
 
+/// Finds the file that a start would execute. A start tries, as the user; this looks, as foster, and sees what only foster
+/// may see.
+///
+/// # Errors
+/// What a start would say.
+#[cold]
+pub fn locate(name: &[u8], config: &Config, environment: &[&CStr]) -> Result<CString, Failure> {
+    let search = Search::new(name, environment);
+    let (which, looked) = search.look(|path| ExecFailed::expected(path, config));
+    let path = search.candidate(which);
+    match looked {
+        Ok(()) => Ok(path),
+        Err(errno) => Err(ExecFailed { path, errno }.into_failure(&search, config)),
+    }
+}
+
 const SHELL: &CStr = c"/bin/sh";
 
 /// The user that `--user` asks for.
 ///
 /// # Errors
 /// Who is unknown, or why it is refused.
+#[inline(never)]
 pub fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
     let Some(spec) = &config.user else { return Ok(None) };
     let user = match sys::ids() {
@@ -98,6 +115,7 @@ fn is_own(identity: &Identity) -> bool {
 }
 
 /// The environment as the command gets it.
+#[inline(never)]
 pub fn environment_for<'a>(user: Option<&'a User>, environment: &'a [&'a CStr]) -> Cow<'a, [&'a CStr]> {
     user.map_or(Cow::Borrowed(environment), |user| Cow::Owned(with_home(environment, &user.home)))
 }
@@ -105,11 +123,20 @@ pub fn environment_for<'a>(user: Option<&'a User>, environment: &'a [&'a CStr]) 
 /// The environment with the user's HOME in the place of the one before, as gosu sets it; it leaves USER and LOGNAME alone.
 #[cold]
 fn with_home<'a>(environment: &[&'a CStr], home: &'a CStr) -> Vec<&'a CStr> {
-    let is_home = |entry: &&CStr| entry.to_bytes().starts_with(b"HOME=");
-    let place = environment.iter().position(is_home).unwrap_or(environment.len());
-    let (before, after) = environment.split_at_checked(place).unwrap_or((environment, &[]));
-    let after = after.iter().copied().filter(|entry| !is_home(entry));
-    before.iter().copied().chain([home]).chain(after).collect()
+    let mut entries = Vec::with_capacity(environment.len().saturating_add(1));
+    let mut is_set = false;
+    for entry in environment {
+        if !entry.to_bytes().starts_with(b"HOME=") {
+            entries.push(*entry);
+        } else if !is_set {
+            entries.push(home);
+            is_set = true;
+        }
+    }
+    if !is_set {
+        entries.push(home);
+    }
+    entries
 }
 
 /// What the child needs to know.

@@ -52,6 +52,21 @@ impl<'a> Search<'a> {
         path.push(0);
     }
 
+    /// Looks for the first candidate that could be executed, as [`Search::execute`] does.
+    #[cold]
+    pub fn look(&self, obstacle: impl Fn(&CStr) -> Option<Errno>) -> (usize, Result<(), Errno>) {
+        let mut failed = (0, Err(Errno::ENOENT));
+        for which in 0..self.path.map_or(1, |path| path.split(|b| *b == b':').count()) {
+            match obstacle(&self.candidate(which)) {
+                None => return (which, Ok(())),
+                Some(Errno::EACCES) if failed.1 == Err(Errno::ENOENT) => failed = (which, Err(Errno::EACCES)),
+                Some(errno) if self.path.is_none() => return (which, Err(errno)),
+                Some(_) => {}
+            }
+        }
+        failed
+    }
+
     /// Executes the first candidate that can be executed. Returns only when none could: which one tells most about why, and
     /// the errno. A file that may not be executed does not end the search, but tells more than one that is not there.
     ///

@@ -38,7 +38,7 @@ fn command_line(input: &[u8]) {
         variables.iter().filter_map(|entry| CString::new(entry.to_bytes().get(1..)?).ok()).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
     match parse(Persona::called(name), &args, &environment) {
-        Ok(Parsed::Run(config, warnings)) => {
+        Ok(Parsed::Run(config, warnings) | Parsed::Explain(config, _, warnings)) => {
             assert!(args.ends_with(config.command), "the command is the last words, byte for byte");
             assert!(warnings.iter().all(|warning| is_one_line(warning)), "{warnings:?}");
         }

@@ -31,10 +31,13 @@ fn every_json_key_and_event_is_explained() {
     assert!(keys.len() > 30 && values.len() > 25, "the sources have changed their looks: {keys:?} {values:?}");
     let probe = words_after(&read("src/report/probe.rs"), &members);
     assert!(probe.len() > 10, "{probe:?}");
+    let explanation = words_after(&read("src/report/explain.rs"), &[&members[..], &["say(", ".object("]].concat());
+    assert!(explanation.len() > 12, "{explanation:?}");
     let diagnostics = read("docs/diagnostics.md");
     // A level stands in the text, and what foster does itself is never said.
     let unexplained = |word: &&String| !diagnostics.contains(&format!("`{word}`")) && !is_level(word);
-    let missing: BTreeSet<&String> = keys.iter().chain(&values).chain(&probe).filter(unexplained).collect();
+    let missing: BTreeSet<&String> =
+        keys.iter().chain(&values).chain(&probe).chain(&explanation).filter(unexplained).collect();
     assert_eq!(missing, BTreeSet::new(), "not in docs/diagnostics.md");
 }
 

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
     // What is to be done: pure.
     &["policy"],
     // What foster reads and says, and the probe.
-    &["cli", "report", "check", "watch"],
+    &["cli", "report", "check", "explain", "watch"],
     // The entry point, the start in its order, the loop, and performing what the policy wants.
     &["start", "runtime"],
     // What the linker and other crates see.

@@ -12,6 +12,7 @@ mod completions;
 mod differential;
 mod documents;
 mod examples;
+mod explain;
 mod faults;
 mod forwarding;
 mod gunicorn;
