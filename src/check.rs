@@ -14,7 +14,7 @@ use crate::text::Name;
 /// What there is to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Who has zombies.
+    /// The processes that have zombies.
     pub parents: Vec<Parent>,
     /// How many processes and threads there are, by each limit.
     pub pids: Vec<Use>,
@@ -36,7 +36,7 @@ pub struct Parent {
 /// How full a limit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
-    /// So many processes and threads count towards it, zombies included.
+    /// How many processes and threads count towards it, zombies included.
     pub used: u64,
     /// `None`: there is none, or it cannot be read.
     pub limit: Option<u64>,
@@ -45,7 +45,7 @@ pub struct Use {
 }
 
 impl Use {
-    /// In tenths of a percent, rounded up: what is over a limit never looks as if it were not.
+    /// In tenths of a percent, rounded up, so that what is over a limit never looks equal to it.
     pub fn permille(&self) -> Option<u64> {
         Some(self.used.saturating_mul(1000).div_ceil(self.limit?.max(1)))
     }
@@ -84,8 +84,8 @@ pub fn look() -> Result<Seen, Blind> {
     for parent in &mut parents {
         parent.name = proc::name(parent.pid);
     }
-    // Of the kernel's limits, which the whole machine shares, only this namespace's part: a probe that fails because of
-    // others would restart every container there is.
+    // The whole machine shares the kernel's limits, but only this namespace's processes are counted: a probe that fails
+    // because of other containers would restart every one of them.
     let mut pids = vec![
         Use { used, limit: proc::kernel_limit("threads-max"), source: "kernel.threads-max" },
         Use { used, limit: proc::kernel_limit("pid_max"), source: "kernel.pid_max" },

@@ -26,7 +26,7 @@ pub struct Config<'a> {
     pub ok_codes: OkCodes,
     /// Report 0 when the command ended by a stop request's own signal (`-e stop`).
     pub ok_stop: bool,
-    /// How long what is asked to stop may take before it is killed (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
+    /// How long a stop may take before SIGKILL (`--grace`); `None`: see [`Config::LEFTOVER_GRACE`].
     pub grace: Option<Duration>,
     /// The signals that are stop requests when they arrive (`--stop-signal`); empty: SIGTERM and SIGINT.
     pub stop_signals: SignalSet,
@@ -46,15 +46,15 @@ pub struct Config<'a> {
     pub directory: Option<CString>,
     /// Where the reason of an abnormal end is written (`--termination-log`).
     pub termination_log: Option<CString>,
-    /// What `--check` takes for healthy.
+    /// The limits of `--check`.
     pub limits: Limits,
     /// What is said, and how loudly.
     pub log: LogConfig,
-    /// Where it differs from foster's own, the ways of the peer whose place foster takes.
+    /// What a persona does differently from foster under its own name.
     pub ways: Ways,
 }
 
-/// What a persona does otherwise than foster called by its own name, for which these are the defaults.
+/// The behaviour that a persona can change. The defaults are foster's own behaviour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ways {
     /// How the command is set apart from foster.
@@ -84,7 +84,7 @@ pub enum Apart {
 /// Whether orphans come to foster where it is not PID 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Orphans {
-    /// They do: foster is a subreaper.
+    /// They come to foster, which is a subreaper.
     #[default]
     Adopted,
     /// They go to another process.
@@ -96,7 +96,7 @@ pub enum Orphans {
 /// What happens when the command has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtEnd {
-    /// What it left behind is stopped, and foster stays until that is done.
+    /// foster stops what the command left behind, and stays until that is done.
     #[default]
     StopLeftovers,
     /// What is left of its process group gets SIGTERM, and foster ends.
@@ -256,9 +256,9 @@ pub const LIMITS: &str = "zombies=N, pids=P% or both, for example zombies=100,pi
 /// What is still healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// So many zombies.
+    /// The most zombies that are healthy.
     pub zombies: u64,
-    /// So many percent of the processes and threads that there may be, 0 to 100.
+    /// The most processes and threads, in percent of the limit, 0 to 100.
     pub pids_percent: u64,
 }
 

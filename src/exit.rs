@@ -4,15 +4,14 @@ use std::fmt;
 
 use crate::signal::Signal;
 
-/// foster's own failures: a bad option, no process to be had, no memory (the numbers of env(1), nohup(1), timeout(1)).
+/// A failure of foster's own: a bad option, a fork that was refused, no memory (the numbers of env(1), nohup(1), timeout(1)).
 pub const OWN_FAILURE: u8 = 125;
 /// The command was found but could not be executed.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub const NOT_FOUND: u8 = 127;
 
-/// What foster's exit codes are where it is not the command's end that it reports: its own, or those of the peer whose
-/// place it takes.
+/// The exit codes for failures to start the command: foster's own, or those of the init that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitCodes {
     /// For [`OWN_FAILURE`].
@@ -30,7 +29,7 @@ impl Default for ExitCodes {
 }
 
 impl ExitCodes {
-    /// The code for one of foster's own; any other stays as it is.
+    /// Replaces one of foster's own codes, and returns any other as it is.
     pub fn of(self, code: u8) -> u8 {
         match code {
             OWN_FAILURE => self.own_failure,

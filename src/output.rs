@@ -19,13 +19,13 @@ use crate::sys;
 /// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
 pub const TARGET: &str = "foster";
 
-/// How foster was told to log; the defaults until then, and for a command line that cannot be read.
+/// How foster was told to log. Until [`init`] is called, the defaults hold.
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
-/// The [`LevelFilter`] of what is said at most. Looked at first, so that silence costs one load.
+/// The most detailed [`LevelFilter`] that is said. Looked at first, so that a line that is not said costs one load.
 static LEVEL: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
 
-/// Lines that stderr did not take and that nobody was told of yet.
+/// How many lines stderr did not take since that was last said.
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Settings {
@@ -78,15 +78,15 @@ pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: &Mem
     }
 }
 
-/// Says one line whatever FOSTER_LOG says about its words, since to look at them takes memory.
+/// Says one line without a look at what FOSTER_LOG says about its words, since that look allocates.
 pub fn say_without_memory(level: Level, event: &str, message: fmt::Arguments<'_>) {
     if says(level) {
-        // Whoever says this has nothing else to turn to.
+        // Nothing can be done about an error: there is no memory left.
         let _ = write(level, event, message, &|_| {});
     }
 }
 
-/// Says how many lines were lost, if any were and stderr takes it now. Also foster's last words.
+/// Says how many lines were lost, if stderr takes that now. Called before each line, and when foster ends.
 pub fn say_lines_lost() {
     let lost = LINES_LOST.load(Ordering::Relaxed);
     if lost == 0 {
@@ -105,7 +105,7 @@ fn matches(level: Level, message: fmt::Arguments<'_>) -> bool {
     filter.matches(&Record::builder().level(level).target(TARGET).args(message).build())
 }
 
-// Inlined, the line would be part of the frame of main, and its page foster's for ever, said or not.
+// Not inlined: the frame of main lives as long as foster, and would hold the 4 KiB of the line.
 #[cold]
 #[inline(never)]
 fn write(level: Level, event: &str, message: fmt::Arguments<'_>, members: &Members) -> nix::Result<()> {
@@ -140,7 +140,7 @@ pub struct Line {
     is_cut: bool,
 }
 
-/// What a JSON line keeps free for what closes it: `}`, or `}]}` in a list, and the newline.
+/// How many bytes a JSON line keeps free for what closes it: `}`, or `}]}` in a list, and the newline.
 const CLOSING: usize = 8;
 
 impl Line {
@@ -202,9 +202,9 @@ pub struct Object<'a> {
     is_empty: bool,
 }
 
-/// What one value may take of the line, so that a long name does not crowd out the rest.
+/// How many bytes of the line one value may take, so that a long name leaves room for the rest.
 const TEXT_BYTES: usize = 256;
-/// The same for the message, of which the other members repeat what counts.
+/// The same for the message. What matters in it is in the other members too.
 const LONG_TEXT_BYTES: usize = 1536;
 
 impl Object<'_> {
@@ -389,7 +389,7 @@ fn date(mut days: u64) -> (u64, u64, u64) {
 /// the directory, and have put a link there to a file that only foster's user may write.
 pub struct TerminationLog(File);
 
-/// Neither a FIFO without a reader nor a terminal is to hold foster up.
+/// Neither a FIFO without a reader nor a terminal may block foster.
 const AT_ONCE: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 
 impl TerminationLog {

@@ -57,8 +57,8 @@ pub fn stat(pid: i32) -> Option<Stat> {
 }
 
 /// Whether /proc is that of this PID namespace. In another's the numbers are other processes', and foster must neither name
-/// nor signal those. Told by a link that leads to the caller's own number, to another or nowhere. The caller's own directory
-/// is left alone: if it were looked up, the kernel would have to take it down at the caller's end.
+/// nor signal those. /proc/self is a link to the caller's number; in another namespace's /proc it leads to another number, or
+/// nowhere. The directory behind the link is not opened: the kernel would have to remove its entries when foster ends.
 ///
 /// # Errors
 /// It is not: ENOENT without a /proc, ESRCH with another's.

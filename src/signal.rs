@@ -1,6 +1,6 @@
 //! Signals as the kernel numbers them: names, sets, rewriting, and who sent one.
 //!
-//! No libc is asked for a name or a number here. musl hides signals 32 to 34 and calls 35 SIGRTMIN, where glibc,
+//! Names and numbers do not come from the libc. musl hides signals 32 to 34 and calls 35 SIGRTMIN, where glibc,
 //! Docker and the programs that foster forwards to all say 34.
 
 use std::fmt;

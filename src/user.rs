@@ -1,6 +1,6 @@
 //! Who the command runs as (`--user`), resolved as gosu and su-exec do it: from the image's own files, without NSS, which a
-//! static binary cannot have. Only [`lookup`] reads files. Its errors name the file and the line's fault, so their words are
-//! here.
+//! static binary cannot have. Only [`lookup`] reads files. Its errors name the file and what is wrong with the line, so their
+//! words are here.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -33,10 +33,10 @@ pub fn lookup(spec: &UserSpec, own: Ids) -> Result<User, String> {
     resolve(spec, own, read(PASSWD)?.as_deref(), read(GROUP)?.as_deref())
 }
 
-/// Larger than any of these files, smaller than what would hurt.
+/// No such file is as large, and foster can afford to read as much.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A file that is not there is no error yet: an image from scratch has none, and an id needs none.
+/// `None` for a file that does not exist, which is no error yet: an image from scratch has none, and an id needs none.
 fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
     let mut bytes = Vec::new();
     // To open a FIFO waits for its writer, and to read a device may never end. Neither is a list of users.

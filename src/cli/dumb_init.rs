@@ -69,7 +69,7 @@ fn variable(name: &[u8], value: &[u8]) -> Option<Wish> {
     }
 }
 
-/// In a session of its own no Ctrl-Z can stop the command, since no shell watches its group: it is SIGSTOP that does.
+/// In a session of its own no shell watches the command's process group, so the kernel lets no SIGTSTP stop it. SIGSTOP does.
 fn adapt(config: &mut Config, given: &Given) {
     config.ways.ends_by_code = true;
     config.ways.codes = PERSONA.codes;

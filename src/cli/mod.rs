@@ -37,33 +37,34 @@ pub enum Parsed<'a> {
     Print(String),
 }
 
-/// A command line or an environment that foster does not take, and what the rest of it says about saying so.
+/// Why the command line or the environment was refused, and how to say so.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// One line that names the option or variable, the value, and what is accepted.
     pub message: String,
-    /// What was asked for, as far as it could be read: whoever wants JSON, or no line at all, wants that here too.
+    /// The log settings, as far as they could be read. The refusal is said in that format and at that level.
     pub log: LogConfig,
-    /// Where the reason is to be left. A probe is not the container's start, so it leaves none.
+    /// The termination log, which gets the reason too. `None` for a probe: it is not the container's start.
     pub termination_log: Option<CString>,
 }
 
 const PERSONAS: [&Persona; 3] = [&tini::PERSONA, &dumb_init::PERSONA, &catatonit::PERSONA];
 
 impl Persona {
-    /// The persona for what foster was called by, `argv[0]`, of which the last component counts.
+    /// The persona for `argv[0]`, of which only the last component counts.
     pub fn called(name: &CStr) -> Option<&'static Persona> {
         let name = name.to_bytes().rsplit(|b| *b == b'/').next()?;
         PERSONAS.into_iter().find(|persona| persona.names.iter().any(|known| known.as_bytes() == name))
     }
 }
 
-/// Reads the command line without `argv[0]`, and the environment. Options end at the first word that is none, or at `--`. The
-/// words from there on are the command's: foster does not look at them.
+/// Reads the command line without `argv[0]`, and the environment. Options end at the first word that is not an option,
+/// or at `--`. The words from there on are the command's: foster does not look at them.
 ///
 /// # Errors
-/// The first thing that is wrong, after all the rest has been read too.
-// Not inlined into main, which would keep its frame for ever. The same holds for others that only a start runs.
+/// The first mistake. The rest is read all the same, because it says how the mistake is to be reported.
+// Not inlined: the frame of main lives as long as foster, and would hold this one too. The same is true of other functions
+// that run only at the start.
 #[inline(never)]
 pub fn parse<'a>(
     persona: Option<&Persona>,
@@ -160,8 +161,8 @@ mod tests {
             (c"FOSTER_LOG=info", |c| c.log.filter.as_deref() == Some("info")),
             (c"FOSTER_CHECK=zombies=5", |_| true),
         ];
-        // It allows no command.
-        let elsewhere = ["FOSTER_PAUSE"];
+        // The one allows no command, the other runs none.
+        let elsewhere = ["FOSTER_PAUSE", "FOSTER_EXPLAIN"];
         for opt in OPTIONS.iter().filter_map(Opt::variable) {
             let is_here = cases.iter().any(|(case, _)| case.to_bytes().starts_with(format!("{opt}=").as_bytes()));
             assert!(is_here || elsewhere.contains(&opt.as_str()), "{opt} has no case");
@@ -174,6 +175,7 @@ mod tests {
             }
             assert!(parse(persona, &[], &[c"FOSTER_PAUSE=1"]).is_ok(), "as {name}");
             let words = [c"true"];
+            assert!(matches!(parse(persona, &words, &[c"FOSTER_EXPLAIN=1"]), Ok(Parsed::Explain(..))), "as {name}");
             let unknown = parse(persona, &words, &[c"FOSTER_X=1"]).expect("a warning only");
             assert!(matches!(unknown, Parsed::Run(_, warnings) if warnings.len() == 1), "as {name}");
             let bad = parse(persona, &words, &[c"FOSTER_GRACE=soon"]).expect_err("refused");

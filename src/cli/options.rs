@@ -29,7 +29,7 @@ pub enum Id {
     TerminationLog,
     LogFormat,
     Verbose,
-    /// Some personas have one word for `-vv`.
+    /// `-vv` in one word, which some personas have.
     Debug,
     Check,
     License,
@@ -48,7 +48,7 @@ pub enum Env {
     Value,
     /// Several of the option's values, with commas between them.
     List,
-    /// How often the option is to count as given.
+    /// How many times the option counts as given.
     Count,
 }
 
@@ -83,7 +83,8 @@ pub struct Opt {
     pub help: &'static str,
 }
 
-/// The table that the parser, the help text, the man page and the completions of the shells go by.
+/// The one table of options. The parser, the help text and the shells' completions are made from it, and a test holds the man
+/// page against it.
 pub const OPTIONS: &[Opt] = &[
     Opt {
         id: Id::Group,

@@ -1,6 +1,7 @@
 //! Reads the command line and the environment.
 
 use std::ffi::{CStr, OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use lexopt::Arg;
@@ -14,26 +15,14 @@ use crate::config::{Config, LIMITS};
 use crate::output::TARGET;
 use crate::text::OneLine;
 
-/// No option has this variable: it is a filter, and `-v` is a level.
+/// Not the variable of an option: it takes a filter, and `-v` sets a level.
 const LOG_VARIABLE: &str = "FOSTER_LOG";
 
 /// What all of foster's variables begin with.
 const PREFIX: &str = "FOSTER_";
 
-/// Options about a command have no meaning without one. Most of them are harmless, but somebody may rely on these.
-#[cold]
-fn check_pause(config: &Config) -> Result<(), String> {
-    if let Some(word) = config.command.first() {
-        return Err(format!("--pause runs no command, but '{}' was given", OneLine(word.to_bytes())));
-    }
-    if config.user.is_some() || config.directory.is_some() {
-        return Err("--pause runs no command, so --user and --chdir are not accepted with it".to_owned());
-    }
-    Ok(())
-}
-
-/// lexopt finds a value where none belongs (`--group=1`) only when it is asked for the next word. It has no other error here;
-/// to write it down as lexopt would takes 4 KB of code.
+/// lexopt notices a value where none belongs (`--group=1`) only when it is asked for the next word. No other error is possible
+/// here, and lexopt's own text for errors takes 4 KB of code.
 fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
     parser.next().map_err(|error| match error {
         lexopt::Error::UnexpectedValue { option, value } => {
@@ -125,7 +114,7 @@ fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
     parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(looks_like_limits))
 }
 
-/// The FOSTER_ variables of the environment; an entry without `=` is none.
+/// Name and value, if this entry of the environment is a FOSTER_ variable. An entry without `=` is not a variable.
 fn foster_variable(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     if !entry.starts_with(PREFIX.as_bytes()) {
         return None;
@@ -181,14 +170,14 @@ pub struct CommandLine<'a> {
     pub given: Given,
     /// Where what is read now comes from.
     source: Source,
-    /// `--check` was given. Its variable has limits for it, and does not make a probe of a container's start.
+    /// `--check` was given. FOSTER_CHECK only sets its limits: a variable must not turn a container's start into a probe.
     pub is_check: bool,
     /// The first thing that is wrong.
     pub fault: Option<String>,
 }
 
 impl<'a> CommandLine<'a> {
-    /// The options and the command behind them. Returns what is to be printed instead of running anything.
+    /// Reads the options, and finds the command behind them. Returns the text if an option only prints one.
     pub fn read_options(&mut self, persona: Option<&Persona>, args: &'a [&'a CStr]) -> Option<String> {
         let words = args.iter().map(|arg| OsStr::from_bytes(arg.to_bytes()).to_owned());
         let mut parser = lexopt::Parser::from_args(words);
@@ -204,12 +193,12 @@ impl<'a> CommandLine<'a> {
                 }
                 Ok(None) => return None,
                 Err(message) => {
-                    self.refuse(message);
+                    self.refuse(format_args!("{message}"));
                     continue;
                 }
             };
             let Some(opt) = opt else {
-                self.refuse(unknown_option(&name, persona, args));
+                self.refuse(format_args!("{}", unknown_option(&name, persona, args)));
                 continue;
             };
             if let Some(text) = printed(opt.id, persona) {
@@ -219,7 +208,7 @@ impl<'a> CommandLine<'a> {
                 }
             }
             if let Err(message) = self.read_option(&mut parser, &name, opt, persona) {
-                self.refuse(message);
+                self.refuse(format_args!("{message}"));
             }
         }
     }
@@ -253,7 +242,7 @@ impl<'a> CommandLine<'a> {
         }
     }
 
-    /// foster's own variables. Returns warnings about those that are none.
+    /// Reads foster's own variables. Returns warnings about those that are unknown or cannot be read.
     pub fn read_environment(&mut self, environment: &[&CStr]) -> Vec<String> {
         let mut warnings = Vec::new();
         let by_flag = self.given.clone();
@@ -268,7 +257,7 @@ impl<'a> CommandLine<'a> {
                 if !by_flag.is_on(opt.id)
                     && let Err(error) = self.apply_variable(opt, value)
                 {
-                    self.refuse(format!("variable {}: {error}", OneLine(name)));
+                    self.refuse(format_args!("variable {}: {error}", OneLine(name)));
                 }
             } else if !is_from_kubernetes(name) {
                 warnings.push(unknown_variable(name));
@@ -283,36 +272,42 @@ impl<'a> CommandLine<'a> {
         warnings
     }
 
-    /// What is wrong with options that do not go together, or with the command.
+    /// Refuses options that contradict each other, a missing command, and a command where none is run.
     pub fn check(&mut self, persona: Option<&Persona>) {
         let Config { grace, stop_delay, .. } = self.config;
         if grace.is_some_and(|grace| grace <= stop_delay) && !stop_delay.is_zero() {
-            self.refuse(
+            self.refuse(format_args!(
                 "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
                  left between the delay and SIGKILL"
-                    .to_owned(),
-            );
+            ));
         }
         let command = self.config.command.first();
+        let unwanted = command.map(|word| OneLine(word.to_bytes()));
         if self.is_check {
-            if let Some(word) = command {
-                self.refuse(format!(
-                    "option --check runs no command, but '{}' was given; limits are {LIMITS}",
-                    OneLine(word.to_bytes())
+            if let Some(word) = unwanted {
+                self.refuse(format_args!(
+                    "option --check runs no command, but '{word}' was given; limits are {LIMITS}"
                 ));
             }
         } else if self.config.pause {
-            if let Err(message) = check_pause(&self.config) {
-                self.refuse(message);
+            if let Some(word) = unwanted {
+                self.refuse(format_args!("--pause runs no command, but '{word}' was given"));
+            }
+            // Other options about the command do no harm, but somebody may rely on these.
+            if self.config.user.is_some() || self.config.directory.is_some() {
+                let why = "--pause runs no command, so --user and --chdir are not accepted with it";
+                self.refuse(format_args!("{why}"));
             }
         } else if command.is_none() {
             let name = persona.map_or("foster", Persona::name);
-            self.refuse(format!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
+            self.refuse(format_args!("no command given; usage: {name} [OPTIONS] [--] COMMAND [ARG...]"));
         }
     }
 
-    fn refuse(&mut self, message: String) {
-        self.fault.get_or_insert(message);
+    #[cold]
+    #[inline(never)]
+    fn refuse(&mut self, message: fmt::Arguments<'_>) {
+        self.fault.get_or_insert_with(|| message.to_string());
     }
 
     /// Applies one option. The error says what is wrong with the value, without the option's name.
@@ -333,8 +328,8 @@ impl<'a> CommandLine<'a> {
         })
     }
 
-    /// Does what the peer's variables ask for, where no option of the peer's and no FOSTER_ variable has said otherwise. Then takes
-    /// on the peer's ways.
+    /// Applies the peer's own variables, unless an option or a FOSTER_ variable has decided the same. Then applies what the peer
+    /// does by default.
     #[cold]
     pub fn apply_persona(&mut self, persona: &Persona, environment: &[&CStr]) {
         let level_is_set = self.config.log.filter.is_some() || self.config.log.verbosity > 0;
@@ -344,7 +339,7 @@ impl<'a> CommandLine<'a> {
                 Some(Wish::Option(id)) if self.given.switch(id).is_none() => {
                     let opt = OPTIONS.iter().find(|opt| opt.id == id);
                     if let Some(Err(error)) = opt.map(|opt| self.apply(opt, None)) {
-                        self.refuse(format!("variable {}: {error}", OneLine(name)));
+                        self.refuse(format_args!("variable {}: {error}", OneLine(name)));
                     }
                 }
                 Some(Wish::Quiet) if !level_is_set => self.config.log.filter = Some("error".to_owned()),

@@ -1,4 +1,4 @@
-//! What foster is when it is called by the name of another init: that init's words and ways.
+//! What foster is when it is called by the name of another init: that init's options and behaviour.
 
 use super::options::{Given, Id, OPTIONS, Opt};
 use crate::config::Config;
@@ -6,7 +6,7 @@ use crate::exit::ExitCodes;
 
 /// Another init, in whose place foster runs.
 pub struct Persona {
-    /// What it is called by, the peer's own name first.
+    /// The names by which foster is called to be it, the peer's own name first.
     pub names: &'static [&'static str],
     pub options: &'static [Opt],
     /// The peer reads its options with getopt_long(3), where an unambiguous beginning of a long option stands for it.
@@ -17,7 +17,7 @@ pub struct Persona {
     pub codes: ExitCodes,
     /// What one of the peer's own environment variables asks for, if it is one.
     pub variable: fn(&[u8], &[u8]) -> Option<Wish>,
-    /// Takes on the peer's ways where nothing else was asked for.
+    /// Sets what the peer does by default, where nothing else was asked for.
     pub adapt: fn(&mut Config, &Given),
 }
 

@@ -64,7 +64,7 @@ fn ok_exit(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
     Ok(())
 }
 
-/// A foster that sees to leftovers has to be the one whom orphans come to.
+/// To stop leftovers, foster must get the orphans.
 fn adapt(config: &mut Config, given: &Given) {
     config.ways.ends_by_code = true;
     config.ways.codes = PERSONA.codes;

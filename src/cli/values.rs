@@ -13,7 +13,7 @@ pub const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, 
 
 /// What is wrong with an option's value.
 pub enum Bad {
-    /// It is not what the row says is accepted.
+    /// The option's row does not accept it.
     Value,
     /// The same, and this may be meant.
     Like(String),

@@ -49,7 +49,7 @@ impl Failure {
         Failure { code: OWN_FAILURE, message: format!("cannot start a process: {}{hint}", errno.desc()) }
     }
 
-    /// A sandbox refuses a system call without which there is no init.
+    /// A sandbox refuses a system call that foster cannot do without.
     pub fn refused(call: &str, errno: Errno) -> Failure {
         let message = format!("cannot supervise a command, {call} is refused: {}", errno.desc());
         Failure { code: OWN_FAILURE, message }
@@ -118,7 +118,7 @@ fn one_word(name: &[u8]) -> impl fmt::Display {
     })
 }
 
-/// No file could be executed. This is the one that tells most about why.
+/// No file could be executed. This one tells most about the reason.
 pub struct ExecFailed {
     pub path: CString,
     pub errno: Errno,
@@ -207,7 +207,7 @@ fn as_path(text: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(text.to_bytes()))
 }
 
-/// ` as user 'app'`, for whoever wonders what a permission was denied to.
+/// ` as user 'app'`, so that a reader sees who was denied a permission.
 fn as_user(config: &Config) -> impl fmt::Display {
     fmt::from_fn(|f| match &config.user {
         Some(user) => write!(f, " as user '{user}'"),

@@ -21,7 +21,7 @@ pub use failure::Failure;
 use failure::{ExecFailed, is_text};
 use search::Search;
 
-/// What foster changed for itself and the command is to have as it was.
+/// What foster changed for itself. The command gets it as it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Inherited {
     /// The signal mask.

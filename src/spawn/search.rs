@@ -13,7 +13,7 @@ pub struct Search<'a> {
     pub path: Option<&'a [u8]>,
 }
 
-/// What is searched without a PATH; exec(3) leaves it to the system, and this is musl's choice.
+/// What is searched if PATH is not set. exec(3) leaves that to the system; musl chose this.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
 
 impl<'a> Search<'a> {
