@@ -219,8 +219,24 @@ impl Explanation<'_> {
     }
 }
 
+/// Whether a flag is on; `None` for an option that is none.
+fn flag(id: Id, config: &Config) -> Option<bool> {
+    Some(match id {
+        Id::Group => config.group,
+        Id::Wait => config.wait,
+        Id::WarnOnReap => config.log.warn_on_reap,
+        Id::Subreaper => config.ways.orphans == Orphans::Adopted,
+        Id::Pause => config.pause,
+        Id::ExpandEnv => config.expand_env,
+        _ => return None,
+    })
+}
+
 /// A setting's value; `None` for an option that sets nothing.
 fn value(id: Id, config: &Config) -> Option<String> {
+    if let Some(is_on) = flag(id, config) {
+        return Some(if is_on { "yes" } else { "no" }.to_owned());
+    }
     let mut text = String::new();
     let signals = || (1..=64).filter_map(Signal::new);
     let mut add = |item: &dyn Display| {
@@ -228,18 +244,7 @@ fn value(id: Id, config: &Config) -> Option<String> {
         // A String takes everything.
         let _ = write!(text, "{comma}{item}");
     };
-    let is_on = match id {
-        Id::Group => Some(config.group),
-        Id::Wait => Some(config.wait),
-        Id::WarnOnReap => Some(config.log.warn_on_reap),
-        Id::Subreaper => Some(config.ways.orphans == Orphans::Adopted),
-        Id::Pause => Some(config.pause),
-        Id::ExpandEnv => Some(config.expand_env),
-        _ => None,
-    };
     match id {
-        _ if is_on == Some(true) => add(&"yes"),
-        _ if is_on == Some(false) => add(&"no"),
         Id::LogFormat => add(&if config.log.format == LogFormat::Json { "json" } else { "text" }),
         Id::Verbose => match (&config.log.filter, config.log.verbosity) {
             (Some(filter), 0) => add(filter),
