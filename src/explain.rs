@@ -10,7 +10,8 @@ use crate::cli::expand_command;
 use crate::config::Config;
 use crate::exit::OWN_FAILURE;
 use crate::spawn::{self, Failure};
-use crate::sys::{self, Identity};
+use crate::sys::{self, Ids};
+use crate::user::User;
 
 /// What a start would find.
 pub struct Seen {
@@ -19,8 +20,10 @@ pub struct Seen {
     pub expanded: Option<Vec<CString>>,
     /// The file that would be executed.
     pub file: Option<CString>,
-    /// Whom the command would run as; `None`: it cannot be found out.
-    pub identity: Option<Identity>,
+    /// The user whom `--user` asks for.
+    pub user: Option<User>,
+    /// Whom foster runs as; `None`: a sandbox refuses to say.
+    pub own: Option<Ids>,
     /// Where the command would run.
     pub directory: PathBuf,
     /// Why a start would fail.
@@ -43,7 +46,8 @@ pub fn look(config: &Config, environment: &[&CStr]) -> Seen {
         is_pid1: sys::pid() == 1,
         expanded: None,
         file: None,
-        identity: None,
+        user: None,
+        own: sys::ids().map(|[_, own, _]| own),
         directory: std::env::current_dir().unwrap_or_default(),
         failure: None,
     };
@@ -56,22 +60,17 @@ pub fn look(config: &Config, environment: &[&CStr]) -> Seen {
 
 /// In the order in which a start would fail.
 fn look_further(config: &Config, environment: &[&CStr], seen: &mut Seen) -> Result<(), Failure> {
-    let user = spawn::wanted_user(config)?;
-    seen.identity = match &user {
-        Some(user) => Some(user.identity.clone()),
-        None => sys::ids().map(|[_, own, _]| Identity { uid: own.uid, gid: own.gid, groups: Vec::new() }),
-    };
-    let environment = spawn::environment_for(user.as_ref(), environment);
+    seen.user = spawn::wanted_user(config)?;
+    let environment = spawn::environment_for(seen.user.as_ref(), environment);
     if config.expand_env {
         let expanded = expand_command(config.command, &environment);
         seen.expanded = Some(expanded.map_err(|message| Failure { code: OWN_FAILURE, message })?);
     }
-    let obstacle = match std::fs::metadata(&seen.directory) {
-        Ok(found) if found.is_dir() => None,
-        Ok(_) => Some(Errno::ENOTDIR),
-        Err(error) => Some(Errno::from_raw(error.raw_os_error().unwrap_or_default())),
-    };
-    obstacle.map_or(Ok(()), |errno| Err(Failure::no_directory(config, errno)))?;
+    // The path of something in it, which only a directory can have.
+    seen.directory
+        .join(".")
+        .metadata()
+        .map_err(|error| Failure::no_directory(config, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;
     let name = seen.words(config).next().map(CStr::to_bytes);
     seen.file = name.map(|name| spawn::locate(name, config, &environment)).transpose()?;
     Ok(())

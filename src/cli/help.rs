@@ -98,8 +98,8 @@ fn help() -> String {
          usage: foster [OPTIONS] [--] COMMAND [ARG...]\n\
          {rows}\n\
          Each variable in brackets does what its option does; the option wins. A flag is\n\
-         1, true, yes or on there, and 0, false, no or off leaves it out. -r and -e may\n\
-         be given again, or take a list: TERM:QUIT,HUP:0. FOSTER_LOG=LEVEL sets what is\n\
+         1, true, yes or on there, and 0, false, no or off leaves it out. -r, -e\n\
+         and --stop-signal take lists: TERM:QUIT,HUP:0. FOSTER_LOG=LEVEL sets what is\n\
          said on stderr: off, error, warn (the default), info, debug, trace.\n\
          \n\
          --check prints zombies, which parent does not reap them, and pids in use; exit\n\

@@ -132,35 +132,30 @@ pub fn name_and_value(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 /// error in a log level is to keep a container from starting.
 #[cold]
 fn log_filter(value: &[u8]) -> Result<Option<String>, String> {
-    let bad = || {
-        format!(
-            "variable {LOG_VARIABLE}: '{}' is no log filter and is ignored{}; give a level (off, error, warn, info, debug, \
-             trace) or foster=LEVEL",
-            OneLine(value),
-            did_you_mean(nearest(value, &["off", "error", "warn", "info", "debug", "trace"]))
-        )
-    };
-    let text = std::str::from_utf8(value).map_err(|_| bad())?;
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
+    let text = std::str::from_utf8(value).unwrap_or("what is no text").trim();
     // What log calls warn is called warning elsewhere, and in foster's own lines.
-    let text = match text.trim().to_ascii_lowercase().as_str() {
+    let text = match text.to_ascii_lowercase().as_str() {
+        "" => return Ok(None),
         "warning" => "warn",
         "foster=warning" => "foster=warn",
         _ => text,
     };
-    env_filter::Builder::new().try_parse(text).map_err(|_| bad())?;
     // The syntax takes any other word for the name of a module, so `loud` or `foster:debug` would silence foster altogether.
-    let mut directives = text.split('/').next().unwrap_or_default().split(',').map(str::trim);
     let concerns_foster = |directive: &str| {
+        let directive = directive.trim();
         let is_level = directive.parse::<log::LevelFilter>().is_ok();
         directive.is_empty() || is_level || directive.split('=').next() == Some(TARGET)
     };
-    if !directives.all(concerns_foster) {
-        return Err(bad());
+    let mut directives = text.split('/').next().unwrap_or_default().split(',');
+    if directives.all(concerns_foster) && env_filter::Builder::new().try_parse(text).is_ok() {
+        return Ok(Some(text.to_owned()));
     }
-    Ok(Some(text.to_owned()))
+    Err(format!(
+        "variable {LOG_VARIABLE}: '{}' is no log filter and is ignored{}; give a level (off, error, warn, info, debug, \
+         trace) or foster=LEVEL",
+        OneLine(value),
+        did_you_mean(nearest(value, &["off", "error", "warn", "info", "debug", "trace"]))
+    ))
 }
 
 /// The configuration as it is being read.
@@ -277,8 +272,7 @@ impl<'a> CommandLine<'a> {
         let Config { grace, stop_delay, .. } = self.config;
         if grace.is_some_and(|grace| grace <= stop_delay) && !stop_delay.is_zero() {
             self.refuse(format_args!(
-                "--stop-delay must be shorter than --grace, which counts from the stop request too: nothing would be \
-                 left between the delay and SIGKILL"
+                "--stop-delay must be shorter than --grace, since both count from the stop request"
             ));
         }
         let command = self.config.command.first();
@@ -394,10 +388,12 @@ mod tests {
     #[test]
     fn a_log_filter_is_accepted_if_each_part_of_it_concerns_foster() {
         let filter = |text: &str| log_filter(text.as_bytes());
-        for text in ["debug", "OFF", "foster", "foster=debug", " foster=debug , warn", "foster=", "info/SIGTERM"] {
+        for text in ["debug", "OFF", "foster", "foster=debug", "foster=debug , warn", "foster=", "info/SIGTERM"] {
             assert_eq!(filter(text), Ok(Some(text.to_owned())), "{text}");
         }
-        for (text, as_if) in [("warning", "warn"), (" Warning ", "warn"), ("foster=WARNING", "foster=warn")] {
+        for (text, as_if) in
+            [("warning", "warn"), (" Warning ", "warn"), (" debug", "debug"), ("foster=WARNING", "foster=warn")]
+        {
             assert_eq!(filter(text), Ok(Some(as_if.to_owned())), "{text}");
         }
         assert_eq!(filter(" "), Ok(None));

@@ -11,7 +11,9 @@ use crate::explain::Seen;
 use crate::output::{Line, Object};
 use crate::policy::{CALL_AFTER_REQUEST, last_call_before};
 use crate::signal::Signal;
+use crate::sys::Ids;
 use crate::text::OneLine;
+use crate::user::User;
 
 /// All that there is to explain.
 pub struct Explanation<'a> {
@@ -115,13 +117,13 @@ impl Explanation<'_> {
     }
 
     fn user(&self) -> impl Display {
-        fmt::from_fn(|f| match (&self.seen.identity, &self.config.user) {
-            (Some(identity), None) => write!(f, "uid {}, gid {}, as foster", identity.uid, identity.gid),
-            (Some(identity), Some(user)) => {
+        fmt::from_fn(|f| match (&self.seen.user, &self.config.user, self.seen.own) {
+            (Some(User { identity, .. }), Some(user), _) => {
                 write!(f, "{user}: uid {}, gid {}, groups", identity.uid, identity.gid)?;
                 identity.groups.iter().try_for_each(|group| write!(f, " {group}"))
             }
-            (None, _) => f.write_str("unknown"),
+            (_, None, Some(Ids { uid, gid })) => write!(f, "uid {uid}, gid {gid}, as foster"),
+            _ => f.write_str("unknown"),
         })
     }
 
@@ -145,7 +147,7 @@ impl Explanation<'_> {
                 Some(Source::Option) => f.write_str("option"),
                 Some(Source::Variable) => f.write_str(&opt.variable().unwrap_or_default()),
                 Some(Source::Log) => f.write_str("FOSTER_LOG"),
-                Some(Source::Peer) => f.write_str("variable of the init that foster stands for"),
+                Some(Source::Peer) => f.write_str("variable of that init"),
                 None => f.write_str(by_persona().map_or("default", Persona::name)),
             });
             // -v, FOSTER_VERBOSE and FOSTER_LOG set the same.

@@ -108,10 +108,11 @@ pub fn wanted_user(config: &Config) -> Result<Option<User>, Failure> {
 fn is_own(identity: &Identity) -> bool {
     let Identity { uid, gid, groups } = identity;
     let own = Ids { uid: *uid, gid: *gid };
-    let current: Vec<u32> = getgroups().unwrap_or_default().into_iter().map(Gid::as_raw).collect();
+    let current = getgroups().unwrap_or_default();
     // Whoever started foster may have counted the group among the supplementary ones or not.
-    let all_in = |some: &[u32], others: &[u32]| some.iter().all(|group| group == gid || others.contains(group));
-    sys::ids() == Some([own; 3]) && all_in(&current, groups) && all_in(groups, &current)
+    let has_no_more = current.iter().all(|group| group.as_raw() == *gid || groups.contains(&group.as_raw()));
+    let has_no_less = groups.iter().all(|group| group == gid || current.contains(&Gid::from_raw(*group)));
+    sys::ids() == Some([own; 3]) && has_no_more && has_no_less
 }
 
 /// The environment as the command gets it.

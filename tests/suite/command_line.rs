@@ -354,6 +354,19 @@ fn a_log_level_that_cannot_be_read_is_a_warning_and_the_default() {
     }
 }
 
+/// What follows a slash is a part of the lines that are said (env_logger's syntax).
+#[test]
+fn a_log_filter_chooses_lines_by_their_words() {
+    for binary in binaries() {
+        for (filter, said) in
+            [("info/started", 1), ("info/", 3), ("info/no such words", 0), ("foster=info/command true", 3)]
+        {
+            let (code, _, stderr) = foster(&binary, &["true"], &[("FOSTER_LOG", filter)]);
+            assert_eq!((code, stderr.lines().count()), (0, said), "{filter}: {stderr}");
+        }
+    }
+}
+
 #[test]
 fn a_flags_variable_is_on_or_off_in_any_case() {
     for binary in binaries() {

@@ -184,7 +184,7 @@ fn a_personas_ways_and_the_pause_are_explained_too() {
         let text = explain("dumb-init", &["-c", "true"], ("X", ""));
         assert_eq!(setting(&text, "group"), ("no", "option"));
         let text = explain("tini", &["true"], ("TINI_SUBREAPER", ""));
-        assert_eq!(setting(&text, "subreaper"), ("yes", "variable of the init that foster stands for"));
+        assert_eq!(setting(&text, "subreaper"), ("yes", "variable of that init"));
         assert!(text.contains("When the command has ended, foster ends, whatever it left behind.\n"), "{text}");
         assert!(text.contains("foster sets no limit; the platform does: "), "{text}");
         let text = explain("tini", &["true"], ("FOSTER_GRACE", "4s"));
