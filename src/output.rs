@@ -250,12 +250,7 @@ impl Object<'_> {
             let mut list = Object { line, is_empty: true };
             list.open("[");
             for item in items.by_ref() {
-                list.whole(&mut |line| {
-                    let mut object = Object { line, is_empty: true };
-                    object.open("{");
-                    members(&mut object, item);
-                    object.close("}");
-                });
+                list.whole(&mut |line| line.object(|object| members(object, item)));
             }
             list.close("]");
         });
@@ -263,12 +258,7 @@ impl Object<'_> {
 
     /// A member that is an object.
     pub fn object(&mut self, key: &str, members: &mut dyn FnMut(&mut Object<'_>)) {
-        self.member(key, &mut |line| {
-            let mut object = Object { line, is_empty: true };
-            object.open("{");
-            members(&mut object);
-            object.close("}");
-        });
+        self.member(key, &mut |line| line.object(&mut *members));
     }
 
     // Not inlined, or each member of each line has its copy.
