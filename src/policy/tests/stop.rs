@@ -609,3 +609,15 @@ fn a_request_that_did_not_reach_the_command_did_not_end_it() {
     let [Action::End(summary)] = steps(&mut state, &[NONE_LEFT])[..] else { panic!("it ends") };
     assert!(summary.is_abnormal(), "the termination log says so");
 }
+
+#[test]
+fn the_clock_is_read_where_a_time_is_kept_and_not_for_each_orphan_and_signal() {
+    let mut state = state(&Config::default(), true, false);
+    assert!(state.needs_time(&term()));
+    assert!(state.needs_time(&died(COMMAND, Death::Exited(0))));
+    for event in [Event::Signal(delivery(10, OTHER)), died(99, Death::Exited(0)), LEFT, Event::Deadline] {
+        assert!(!state.needs_time(&event), "{event:?}");
+    }
+    at_time(&mut state, 3, died(COMMAND, Death::Exited(0)));
+    assert!(state.needs_time(&LEFT));
+}
