@@ -130,6 +130,7 @@ fn a_command_that_stops_for_want_of_the_terminal_gets_it_if_foster_s_group_has_i
         let mut state = state(&Config::default(), is_pid1, false);
         let offer = Action::OfferTerminal { pid: COMMAND, signal };
         assert_eq!(steps(&mut state, &[stopped(signal)]), [offer]);
+        assert_eq!(steps(&mut state, &[Event::Offered { pid: 99, signal, taken: true }]), [], "of the command alone");
         let taken = Event::Offered { pid: COMMAND, signal, taken: true };
         assert_eq!(steps(&mut state, &[taken]), [Action::Continue(COMMAND)]);
         assert!(state.had_terminal);
