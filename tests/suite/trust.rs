@@ -433,7 +433,8 @@ fn among_a_thousand_others_chains_of_forks_do_not_get_away() {
             let run = hostile(foster, &["chains", count]);
             run.says("the grace is over, SIGKILL to ");
             let start = Instant::now();
-            let Some(Finished { end, stderr, .. }) = ends_within(run, Duration::from_secs(1)) else {
+            // Long enough for a loaded machine. A chain that gets away goes on for ever.
+            let Some(Finished { end, stderr, .. }) = ends_within(run, Duration::from_secs(5)) else {
                 panic!("{count} chains: foster is there {:?} after the first SIGKILL", start.elapsed())
             };
             assert_eq!(end, End::Exited(4), "{count} chains: {stderr}");
