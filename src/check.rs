@@ -149,18 +149,18 @@ impl Verdict {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
+    pub fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
         Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
     }
 
-    fn pids(used: u64, limit: Option<u64>) -> Use {
+    pub fn pids(used: u64, limit: Option<u64>) -> Use {
         Use { used, limit, source: "kernel.pid_max" }
     }
 
-    fn verdict(parents: &[Parent], pids: &[Use], limits: &str) -> Verdict {
+    pub fn verdict(parents: &[Parent], pids: &[Use], limits: &str) -> Verdict {
         judge(Seen { parents: parents.to_vec(), pids: pids.to_vec() }, Limits::parse(limits).unwrap())
     }
 

@@ -136,22 +136,10 @@ impl<T: fmt::Display> fmt::Display for OrNull<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Seen, Use, judge};
+    use crate::check::tests::{parent, pids, verdict};
+    use crate::check::{Seen, judge};
     use crate::config::Limits;
-    use crate::text::Name;
     use proptest::prelude::*;
-
-    fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
-        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
-    }
-
-    fn pids(used: u64, limit: Option<u64>) -> Use {
-        Use { used, limit, source: "kernel.pid_max" }
-    }
-
-    fn verdict(parents: &[Parent], pids: &[Use], limits: &str) -> Verdict {
-        judge(Seen { parents: parents.to_vec(), pids: pids.to_vec() }, Limits::parse(limits).unwrap())
-    }
 
     #[test]
     fn the_text_names_who_does_not_reap_and_what_to_do() {

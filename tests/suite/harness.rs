@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+pub use crate::tracer::state;
+
 /// For one step of a test: far more than any takes, so that only what hangs meets it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -371,12 +373,6 @@ pub fn has_taken_signals(pid: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     // One that is gone has none to take.
     status.map_or(true, |status| status.contains("\nShdPnd:\t0000000000000000\n"))
-}
-
-/// A process's state as proc_pid_stat(5) has it: `S` sleeping, `T` stopped, `Z` dead; `-` if it is gone.
-pub fn state(pid: i32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
 }
 
 /// A process's name; empty if it is gone.

@@ -332,8 +332,8 @@ pub fn run_to_its_end(pid: i32, happen: impl FnOnce()) -> Tracee {
     tracee
 }
 
-/// A process's state as the kernel's letter.
+/// A process's state as proc_pid_stat(5) has it: `S` sleeping, `T` stopped, `Z` dead; `-` if it is gone.
 pub fn state(pid: i32) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('-')
 }
