@@ -22,7 +22,6 @@ const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
 /// foster, once it has started.
 pub struct Foster<'a> {
     state: State,
-    is_pid1: bool,
     reporter: Reporter<'a>,
     clock: Clock,
     /// Kept from event to event, so that none allocates.
@@ -43,11 +42,11 @@ pub struct Foster<'a> {
 
 impl<'a> Foster<'a> {
     /// foster in this state.
-    pub fn new(state: State, is_pid1: bool, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
+    pub fn new(state: State, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
+        let leftovers = Leftovers::new(state.is_pid1);
         Foster {
             state,
-            is_pid1,
             reporter,
             clock,
             actions,
@@ -57,7 +56,7 @@ impl<'a> Foster<'a> {
             reaping: Reaping::START,
             was_deadline: false,
             turns: Turns::default(),
-            leftovers: Leftovers::new(is_pid1),
+            leftovers,
             has_asked: false,
         }
     }
@@ -77,7 +76,7 @@ impl<'a> Foster<'a> {
     /// A deadline that is due comes before whatever arrives. rt_sigtimedwait(2) takes a pending signal also when its time is
     /// over, so a sender in a loop would keep every deadline away.
     fn next_event(&mut self) -> Event {
-        if self.reaping.takes_one_more(&mut self.clock, self.state.deadline()) {
+        if self.reaping.takes_one_more(&mut self.clock, || self.state.deadline()) {
             return match self.news() {
                 Ok(event) => event,
                 Err(no_news) => {
@@ -121,7 +120,7 @@ impl<'a> Foster<'a> {
         if !self.is_settled {
             self.is_settled = true;
             self.oom.look_first();
-            release_what_was_inherited(self.is_pid1, &self.reporter);
+            release_what_was_inherited(self.state.is_pid1, &self.reporter);
         }
     }
 
@@ -336,7 +335,7 @@ impl<'a> Foster<'a> {
     fn kill(&self, again: bool) -> Option<Event> {
         match self.leftovers.kill() {
             Err(errno) => Some(self.lost(errno)),
-            Ok(true) if !(again && self.is_pid1 && self.leftovers.are_all_refused()) => None,
+            Ok(true) if !(again && self.state.is_pid1 && self.leftovers.are_all_refused()) => None,
             Ok(_) => Some(Event::KillRefused),
         }
     }

@@ -157,7 +157,7 @@ pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
     };
-    Foster::new(State::new(config, started), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::new(config, started), reporter, clock).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -187,7 +187,7 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     }
     let clock = Clock::start();
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), is_pid1, reporter, clock).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), reporter, clock).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.

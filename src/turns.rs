@@ -60,7 +60,7 @@ impl Reaping {
     ///
     /// The limit is a time and not a number of deaths: what is due may be a walk over /proc, in which a fork bomb leaves more
     /// zombies than any such number, and the process table would fill up.
-    pub fn takes_one_more(&mut self, clock: &mut Clock, deadline: Option<Duration>) -> bool {
+    pub fn takes_one_more(&mut self, clock: &mut Clock, deadline: impl FnOnce() -> Option<Duration>) -> bool {
         let Reaping::On { taken, since } = self else { return false };
         *taken = taken.wrapping_add(1);
         if !taken.is_multiple_of(BURST) {
@@ -68,7 +68,7 @@ impl Reaping {
         }
         clock.forget();
         let now = clock.now();
-        let is_due = deadline.is_some_and(|deadline| deadline <= now);
+        let is_due = deadline().is_some_and(|deadline| deadline <= now);
         if now.saturating_sub(*since.get_or_insert(now)) >= LOOK_UP_AFTER {
             *self = Reaping::Postponed(SIGNALS_BETWEEN);
             return false;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn burst(reaping: &mut Reaping, clock: &mut Clock, deadline: Option<Duration>) -> bool {
-        (0..BURST).all(|_| reaping.takes_one_more(clock, deadline))
+        (0..BURST).all(|_| reaping.takes_one_more(clock, || deadline))
     }
 
     #[test]
@@ -139,12 +139,12 @@ mod tests {
         );
         for _ in 1..SIGNALS_BETWEEN {
             reaping.after_signal(true);
-            assert!(!reaping.takes_one_more(&mut clock(Duration::ZERO), None), "it is the turn of signals");
+            assert!(!reaping.takes_one_more(&mut clock(Duration::ZERO), || None), "it is the turn of signals");
         }
         reaping.after_signal(true);
-        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), None));
+        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), || None));
         let mut reaping = Reaping::Postponed(SIGNALS_BETWEEN);
         reaping.after_signal(false);
-        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), None), "no signal was there");
+        assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), || None), "no signal was there");
     }
 }

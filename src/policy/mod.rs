@@ -157,7 +157,8 @@ pub enum Target {
 /// What foster knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
-    is_pid1: bool,
+    /// foster is the init of its PID namespace.
+    pub is_pid1: bool,
     group: bool,
     wait: bool,
     grace: Option<Duration>,
