@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::exit::{ExitCodes, OkCodes};
 use crate::signal::{Rewrites, Signal, SignalSet};
 use crate::text::OneLine;
@@ -291,12 +293,53 @@ impl Limits {
 pub struct LogConfig {
     /// How often `-v` was given, or FOSTER_VERBOSE: 0 warn, 1 info, 2 debug, more trace.
     pub verbosity: u8,
-    /// FOSTER_LOG in env_logger's filter syntax, already checked; `-v` wins over it.
-    pub filter: Option<String>,
+    /// FOSTER_LOG; `-v` wins over it.
+    pub filter: Option<LogFilter>,
     /// Report reaped orphans at warn instead of debug (`-w`).
     pub warn_on_reap: bool,
     /// How a line looks (`--log-format`).
     pub format: LogFormat,
+}
+
+/// What FOSTER_LOG asks for, in env_logger's syntax: levels, and behind a slash words that a line must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter {
+    /// As it was given.
+    pub text: String,
+    /// The most detailed level that is said.
+    pub level: LevelFilter,
+    /// What a line must hold to be said (`warn/SIGTERM`); empty: anything.
+    pub words: String,
+}
+
+impl LogFilter {
+    /// Reads it as env_logger does, but `None` if a part is neither a level nor about foster: env_logger takes any word for the
+    /// name of a module, so `loud` or `foster:debug` would silence foster altogether.
+    ///
+    /// foster is one module, so one level is all that its lines are compared with.
+    pub fn parse(text: &str) -> Option<LogFilter> {
+        let (levels, words) = text.split_once('/').unwrap_or((text, ""));
+        if words.contains('/') {
+            return None;
+        }
+        let (mut general, mut own) = (None, None);
+        for directive in levels.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+            match directive.strip_prefix("foster") {
+                Some("" | "=") => own = Some(LevelFilter::Trace),
+                Some(rest) => own = Some(log_level(rest.strip_prefix('=')?)?),
+                None => general = Some(log_level(directive)?),
+            }
+        }
+        // env_logger says errors where no level is given.
+        let level = own.or(general).unwrap_or(LevelFilter::Error);
+        Some(LogFilter { text: text.to_owned(), level, words: words.to_owned() })
+    }
+}
+
+/// What log calls warn is called warning elsewhere, and in foster's own lines.
+fn log_level(word: &str) -> Option<LevelFilter> {
+    let word = word.trim();
+    if word.eq_ignore_ascii_case("warning") { Some(LevelFilter::Warn) } else { word.parse().ok() }
 }
 
 /// How a line looks.
@@ -312,7 +355,56 @@ pub enum LogFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use log::Level;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_log_filter_is_accepted_if_each_part_of_it_concerns_foster() {
+        use LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
+        for (text, level, words) in [
+            ("debug", Debug, ""),
+            ("OFF", Off, ""),
+            ("foster", Trace, ""),
+            ("foster=", Trace, ""),
+            ("foster=debug", Debug, ""),
+            ("foster=info , warn", Info, ""),
+            ("warn,info", Info, ""),
+            ("info/SIGTERM", Info, "SIGTERM"),
+            ("/SIGTERM", Error, "SIGTERM"),
+            ("Warning", Warn, ""),
+            ("foster=WARNING,error", Warn, ""),
+        ] {
+            let filter = LogFilter { text: text.to_owned(), level, words: words.to_owned() };
+            assert_eq!(LogFilter::parse(text), Some(filter), "{text}");
+        }
+        for text in ["foster:debug", "foster.debug", "foster-debug", "foster_debug", "fosterx=debug", "foster::x"]
+            .into_iter()
+            .chain(["foster::x=debug", "foster =debug", "foste=debug", "Foster=debug", "foster=loud", "xwarning"])
+            .chain(["foster=debug=info", "warn,foster:debug", "app=debug", "=debug", "warn/a/b"])
+        {
+            assert_eq!(LogFilter::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_filter_means_what_it_means_to_env_logger(
+            parts in proptest::collection::vec(
+                "[ ]?(foster ?=?|)[ ]?(off|error|WARN|Info|debug|trace|loud|)[ ]?", 0..4),
+            words in "(/[a-z]{0,2}){0,2}",
+        ) {
+            let text = parts.join(",") + &words;
+            if let Some(filter) = LogFilter::parse(&text) {
+                let mut theirs = env_filter::Builder::new();
+                theirs.try_parse(&text).map_err(|error| TestCaseError::fail(format!("{text:?}: {error}")))?;
+                let theirs = theirs.build();
+                for level in Level::iter() {
+                    let metadata = log::Metadata::builder().level(level).target("foster").build();
+                    prop_assert_eq!(level <= filter.level, theirs.enabled(&metadata), "{:?} {}", text, level);
+                }
+            }
+        }
+    }
 
     #[test]
     fn durations_are_read_as_they_are_written_elsewhere() {

@@ -11,13 +11,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use log::{Level, LevelFilter, Metadata};
+use log::{Level, LevelFilter};
 
 use crate::config::{LogConfig, LogFormat};
 use crate::sys;
-
-/// The target of every line, so that `FOSTER_LOG=foster=debug` and `FOSTER_LOG=debug` both work.
-pub const TARGET: &str = "foster";
 
 /// How foster was told to log. Until [`init`] is called, the defaults hold.
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -29,47 +26,30 @@ static LEVEL: AtomicUsize = AtomicUsize::new(LevelFilter::Warn as usize);
 static LINES_LOST: AtomicU64 = AtomicU64::new(0);
 
 struct Settings {
-    filter: Option<env_filter::Filter>,
-    /// What a line must hold to be said (`warn/SIGTERM`); empty: anything.
-    pattern: String,
+    /// What a line must hold to be said; empty: anything.
+    words: String,
     format: LogFormat,
 }
 
 /// Sets level and format: `-v` wins over FOSTER_LOG, that over the default, warn. Called once.
 pub fn init(config: &LogConfig) {
-    let filter = config.filter.as_deref().filter(|_| config.verbosity == 0);
-    // foster looks for the pattern itself: as env_filter does it, that takes 3 KB of code.
-    let (levels, pattern) = filter.map_or((None, ""), |filter| {
-        let (levels, pattern) = filter.split_once('/').unwrap_or((filter, ""));
-        (Some(levels), pattern)
-    });
-    let filter = levels.and_then(|levels| {
-        let mut builder = env_filter::Builder::new();
-        // It parses: it would have been ignored otherwise.
-        builder.try_parse(levels).ok().map(env_filter::Builder::build)
-    });
-    let level = match (&filter, config.verbosity) {
-        (Some(filter), _) => filter.filter(),
+    let filter = config.filter.as_ref().filter(|_| config.verbosity == 0);
+    let level = match (filter, config.verbosity) {
+        (Some(filter), _) => filter.level,
         (None, 0) => LevelFilter::Warn,
         (None, 1) => LevelFilter::Info,
         (None, 2) => LevelFilter::Debug,
         (None, _) => LevelFilter::Trace,
     };
     LEVEL.store(level as usize, Ordering::Relaxed);
-    let _ = SETTINGS.set(Settings { filter, pattern: pattern.to_owned(), format: config.format });
+    let words = filter.map(|filter| filter.words.clone()).unwrap_or_default();
+    let _ = SETTINGS.set(Settings { words, format: config.format });
 }
 
 /// Whether a line of this level will be said: only then is it worth finding out what it would say.
 #[inline]
 pub fn says(level: Level) -> bool {
-    level as usize <= LEVEL.load(Ordering::Relaxed) && passes_filter(level)
-}
-
-#[cold]
-fn passes_filter(level: Level) -> bool {
-    let metadata = Metadata::builder().level(level).target(TARGET).build();
-    let filter = SETTINGS.get().and_then(|settings| settings.filter.as_ref());
-    filter.is_none_or(|filter| filter.enabled(&metadata))
+    level as usize <= LEVEL.load(Ordering::Relaxed)
 }
 
 /// Writes the members that a line has as JSON.
@@ -109,11 +89,8 @@ pub fn say_lines_lost() {
 /// What FOSTER_LOG says about the words of a line (`warn/SIGTERM`).
 #[cold]
 fn matches(message: fmt::Arguments<'_>) -> bool {
-    let pattern = SETTINGS.get().map_or("", |settings| &settings.pattern);
-    if pattern.is_empty() {
-        return true;
-    }
-    message.to_string().as_bytes().windows(pattern.len()).any(|part| part == pattern.as_bytes())
+    let words = SETTINGS.get().map_or("", |settings| &settings.words);
+    words.is_empty() || message.to_string().as_bytes().windows(words.len()).any(|part| part == words.as_bytes())
 }
 
 // Not inlined: the frame of main lives as long as foster, and would hold the 4 KiB of the line.

@@ -97,7 +97,7 @@ pub fn parse<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Apart, AtEnd, LogFormat, Orphans};
+    use crate::config::{Apart, AtEnd, LogFilter, LogFormat, Orphans};
     use crate::signal::Signal;
     use options::Id;
     use persona::by_long;
@@ -158,7 +158,7 @@ mod tests {
             (c"FOSTER_TERMINATION_LOG=/x", |c| c.termination_log.is_some()),
             (c"FOSTER_LOG_FORMAT=json", |c| c.log.format == LogFormat::Json),
             (c"FOSTER_VERBOSE=2", |c| c.log.verbosity == 2),
-            (c"FOSTER_LOG=info", |c| c.log.filter.as_deref() == Some("info")),
+            (c"FOSTER_LOG=info", |c| c.log.filter == LogFilter::parse("info")),
             (c"FOSTER_CHECK=zombies=5", |_| true),
         ];
         // The one allows no command, the other runs none.
@@ -257,12 +257,12 @@ mod tests {
     #[test]
     fn the_peers_words_for_verbosity_are_levels_here() {
         let level = |c: &Config| (c.log.verbosity, c.log.filter.clone());
-        let quiet = (0, Some("error".to_owned()));
+        let quiet = (0, LogFilter::parse("error"));
         for (variable, expected) in [
             (c"TINI_VERBOSITY=0", quiet.clone()),
             (c"TINI_VERBOSITY=x", quiet),
             (c"TINI_VERBOSITY=1", (0, None)),
-            (c"TINI_VERBOSITY=", (0, Some("error".to_owned()))),
+            (c"TINI_VERBOSITY=", (0, LogFilter::parse("error"))),
             (c"TINI_VERBOSITY=3", (2, None)),
             (c"TINI_VERBOSITY= 3 ", (2, None)),
             (c"TINI_VERBOSITY=2x", (1, None)),

@@ -249,7 +249,7 @@ fn value(id: Id, config: &Config) -> Option<String> {
     match id {
         Id::LogFormat => add(&if config.log.format == LogFormat::Json { "json" } else { "text" }),
         Id::Verbose => match (&config.log.filter, config.log.verbosity) {
-            (Some(filter), 0) => add(filter),
+            (Some(filter), 0) => add(&filter.text),
             (_, verbosity) => add(["warn", "info", "debug"].get(usize::from(verbosity)).unwrap_or(&"trace")),
         },
         Id::LeftoverSignal => add(&config.leftover_signal.unwrap_or(Signal::TERM)),
