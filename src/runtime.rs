@@ -70,8 +70,8 @@ impl<'a> Foster<'a> {
         }
     }
 
-    /// Reaps until nothing is left at every wake-up, and sleeps in one system call in between. It reaps before the first
-    /// sleep too: children of the program that foster replaced by exec may have died long before.
+    /// Reaps until nothing is left at every wake-up that may be about a child, and sleeps in one system call in between. It reaps
+    /// before the first sleep too: children of the program that foster replaced by exec may have died long before.
     ///
     /// A deadline that is due comes before whatever arrives. rt_sigtimedwait(2) takes a pending signal also when its time is
     /// over, so a sender in a loop would keep every deadline away.
@@ -99,7 +99,7 @@ impl<'a> Foster<'a> {
         self.settle_in();
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
-        self.reaping.after_signal(taken.is_some());
+        self.reaping.after_signal(taken.as_ref());
         let Some(delivery) = taken else { return Event::Deadline };
         // foster has changed no disposition of these, so this is the one that it inherited.
         if self.state.is_stop_request(delivery.signal) && sys::disposition(delivery.signal) == Disposition::Ignored {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::signal::{Delivery, SignalSet};
+use crate::signal::{Delivery, Sender, Signal, SignalSet};
 use crate::sys;
 
 /// The time since the command's start: read when it matters, and once for all that one wake-up brings.
@@ -52,7 +52,7 @@ const SIGNALS_BETWEEN: u32 = 2 * LOOK_FOR_OTHERS;
 const BURST: u32 = 1024;
 
 impl Reaping {
-    /// At every wake-up.
+    /// At every wake-up that may be about a child.
     pub const START: Reaping = Reaping::On { taken: 0, since: None };
 
     /// Counts one more child that is to be asked for; false when foster has to see to a deadline or to signals first. Children
@@ -77,9 +77,16 @@ impl Reaping {
     }
 
     /// A signal was taken, or none was there: whether to reap next.
-    pub fn after_signal(&mut self, taken: bool) {
-        *self = match self {
-            Reaping::Postponed(left @ 2..) if taken => Reaping::Postponed(left.saturating_sub(1)),
+    ///
+    /// A child that dies leaves SIGCHLD pending, whoever is taken before it. So what another process has sent is no reason to
+    /// look for dead children, and its way to the command is shorter by that system call. Another process may have sent
+    /// SIGCHLD too: a child's is then lost in it, since only one is kept. What the kernel sends may be the exit signal of a
+    /// child that was cloned with another one, before foster took its parent's place.
+    pub fn after_signal(&mut self, taken: Option<&Delivery>) {
+        let may_be_a_child = |delivery: &Delivery| delivery.signal == Signal::CHLD || delivery.sender == Sender::Kernel;
+        *self = match (&self, taken) {
+            (Reaping::Postponed(left @ 2..), Some(_)) => Reaping::Postponed(left.saturating_sub(1)),
+            (Reaping::Done, Some(delivery)) if !may_be_a_child(delivery) => Reaping::Done,
             _ => Reaping::START,
         };
     }
@@ -123,6 +130,10 @@ mod tests {
         Clock { started: sys::monotonic_time().saturating_sub(since_start), now: None }
     }
 
+    fn sent(signal: Signal) -> Delivery {
+        Delivery { signal, sender: Sender::Outside, payload: None }
+    }
+
     fn burst(reaping: &mut Reaping, clock: &mut Clock, deadline: Option<Duration>) -> bool {
         (0..BURST).all(|_| reaping.takes_one_more(clock, || deadline))
     }
@@ -138,13 +149,27 @@ mod tests {
             "a second has passed"
         );
         for _ in 1..SIGNALS_BETWEEN {
-            reaping.after_signal(true);
+            reaping.after_signal(Some(&sent(Signal::HUP)));
             assert!(!reaping.takes_one_more(&mut clock(Duration::ZERO), || None), "it is the turn of signals");
         }
-        reaping.after_signal(true);
+        reaping.after_signal(Some(&sent(Signal::HUP)));
         assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), || None));
         let mut reaping = Reaping::Postponed(SIGNALS_BETWEEN);
-        reaping.after_signal(false);
+        reaping.after_signal(None);
         assert!(reaping.takes_one_more(&mut clock(Duration::ZERO), || None), "no signal was there");
+    }
+
+    #[test]
+    fn what_another_process_has_sent_is_no_reason_to_reap() {
+        let reaps = |taken: Option<Delivery>| {
+            let mut reaping = Reaping::Done;
+            reaping.after_signal(taken.as_ref());
+            reaping.takes_one_more(&mut clock(Duration::ZERO), || None)
+        };
+        assert!(!reaps(Some(sent(Signal::TERM))));
+        assert!(reaps(Some(sent(Signal::CHLD))), "a child's may be lost in it");
+        assert!(reaps(Some(Delivery { sender: Sender::Kernel, ..sent(Signal::CHLD) })));
+        assert!(reaps(Some(Delivery { sender: Sender::Kernel, ..sent(Signal::HUP) })), "a child's exit signal");
+        assert!(reaps(None), "a deadline");
     }
 }

@@ -16,9 +16,9 @@ const START_SYSTEM_CALLS: usize = 12;
 /// From the command's execve until foster sleeps, with the call that it sleeps in. On a single processor the command waits
 /// for them.
 const SETTLING_SYSTEM_CALLS: usize = 12;
-/// The forward, two wake-ups with a look at the clock and at the children, the sleep between, the reap and the end; and three
+/// The forward, two wake-ups with a look at the clock, the sleep between, the reap with the look for more, and the end; and three
 /// because it is interrupted first, to be held.
-const STOP_SYSTEM_CALLS: u64 = 11;
+const STOP_SYSTEM_CALLS: u64 = 10;
 /// The least of a peer's is 48.
 const PRIVATE_DIRTY_KIB: u64 = 24;
 /// The kernel begins the stack anywhere within a page, so that it takes one page more now and then.
