@@ -217,7 +217,7 @@ fn field(pid: i32, file: &str, name: &str) -> Option<f64> {
 /// An init with so many orphans and children of its command, which has said that they are there.
 fn gated(bench: &Bench, subject: &Subject, place: Place, orphans: u64, children: u64) -> Option<Running> {
     let (orphans, children) = (orphans.to_string(), children.to_string());
-    let mut running = subject.start(place, &bench.fixture, &["gated", &orphans, &children]);
+    let mut running = subject.launch(&Launch::new(place, &bench.fixture, &["gated", &orphans, &children]).with_proc());
     running.line().map(|_| running)
 }
 
@@ -267,7 +267,7 @@ pub fn stop_calls(bench: &Bench, subject: &Subject, place: Place, leftovers: u64
 pub fn stop_generations_calls(subject: &Subject, place: Place, chains: u64, generations: u64) -> f64 {
     let own = std::env::current_exe().expect("the program's path");
     let words = [crate::stubs::CHAINS, &chains.to_string(), &generations.to_string()];
-    let mut running = subject.launch(&Launch::new(place, &own, &words));
+    let mut running = subject.launch(&Launch::new(place, &own, &words).with_proc());
     assert_eq!(running.line().as_deref(), Some("ready"));
     let end_command = || signal_one(running.command(), libc::SIGUSR2);
     tracer::system_calls_until_asleep(running.pid, end_command).expect("it sleeps") as f64

@@ -62,6 +62,8 @@ pub struct Running {
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub place: Place,
+    /// As PID 1, with a /proc that is its namespace's, as in a container. Without one an init cannot tell who is whose child.
+    pub has_proc: bool,
     /// Another program that comes first and executes the init.
     before: Vec<CString>,
     /// The command and its arguments.
@@ -74,7 +76,12 @@ impl Launch {
     pub fn new(place: Place, fixture: &Path, mode: &[&str]) -> Launch {
         let command = [c_string(fixture)].into_iter().chain(mode.iter().map(c_string));
         let environment = ENVIRONMENT.map(CStr::to_owned).to_vec();
-        Launch { place, before: Vec::new(), command: command.collect(), environment }
+        Launch { place, has_proc: false, before: Vec::new(), command: command.collect(), environment }
+    }
+
+    pub fn with_proc(mut self) -> Launch {
+        self.has_proc = true;
+        self
     }
 
     pub fn after(mut self, before: &[&Path]) -> Launch {
@@ -104,15 +111,24 @@ impl Subject {
         let (devnull, out_fd) = (devnull.as_raw_fd(), writer.as_raw_fd());
         // What peers say about signals and orphans that they do not know fills pages.
         let is_silent = self.kind == Kind::Peer;
-        let namespace = if launch.place == Place::Pid1 { libc::CLONE_NEWPID } else { 0 };
+        let namespaces = match launch.place {
+            Place::Pid1 if launch.has_proc => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
+            Place::Pid1 => libc::CLONE_NEWPID,
+            Place::Child => 0,
+        };
+        let mounts_proc = namespaces & libc::CLONE_NEWNS != 0;
         // SAFETY: as fork(2): this process has one thread, and the child only makes system calls until its exec.
         let pid = unsafe {
-            let pid = libc::syscall(libc::SYS_clone, namespace | libc::SIGCHLD, 0, 0, 0, 0);
+            let pid = libc::syscall(libc::SYS_clone, namespaces | libc::SIGCHLD, 0, 0, 0, 0);
             if pid == 0 {
                 libc::dup2(devnull, 0);
                 libc::dup2(out_fd, 1);
                 if is_silent {
                     libc::dup2(devnull, 2);
+                }
+                let proc = c"proc".as_ptr();
+                if mounts_proc && libc::mount(proc, c"/proc".as_ptr(), proc, 0, std::ptr::null()) != 0 {
+                    libc::_exit(126);
                 }
                 libc::execve(pointers[0], pointers.as_ptr(), environment.as_ptr());
                 libc::_exit(127);

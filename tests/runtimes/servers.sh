@@ -10,8 +10,8 @@ cd "$work"
 
 masters=$VENVS/masters/bin/python
 gunicorns=$VENVS/gunicorn-23.0.0/bin/python
-mounts=(-v /usr:/usr:ro -v "$VENVS:$VENVS:ro" -v "$SERVERS:$SERVERS:ro" -v "$FOSTER:/foster:ro" -v "$FIXTURE:/fixture:ro"
-    -v "$TINI:/tini:ro")
+mounts=(-v /usr:/usr:ro -v "$VENVS:$VENVS:ro" -v "$FOSTER:/foster:ro" -v "$FIXTURE:/fixture:ro" -v "$TINI:/tini:ro")
+[ ! -d "$SERVERS" ] || mounts+=(-v "$SERVERS:$SERVERS:ro")
 # A Python that is not Debian's lies elsewhere.
 base=$("$masters" -c 'import sys; print(sys.base_prefix)')
 [ "$base" = /usr ] || mounts+=(-v "$base:$base:ro")

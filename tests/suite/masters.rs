@@ -14,7 +14,7 @@ use crate::programs::{ask, connect, program, run};
 const SIGTERM: i32 = 15;
 
 /// A Python with celery and supervisor. In CI it must be there.
-fn python() -> Option<&'static str> {
+pub fn python() -> Option<&'static str> {
     static FOUND: LazyLock<Option<String>> = LazyLock::new(|| {
         let python = venvs().join("masters/bin/python");
         if python.exists() {

@@ -16,7 +16,7 @@ const SIGTERM: i32 = 15;
 pub const ORDINARY_USER: [&str; 5] = ["unshare", "--user", "--map-user=1000", "--ipc", "--"];
 
 /// Where `make test` unpacks Debian's packages that are not installed.
-fn servers() -> PathBuf {
+pub fn servers() -> PathBuf {
     match std::env::var_os("TEST_SERVERS") {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers"),

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Scratch, binaries, fixture, runs_as_root, skipped};
+use crate::programs::{self, program};
+use crate::{gunicorn, masters};
 
 /// For one script: they take seconds, the virtual machine a minute.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -42,8 +44,15 @@ fn as_root() -> Command {
     command
 }
 
-/// Runs a script in namespaces of its own, and expects that every one of its checks is ok.
+/// Runs a script in namespaces of its own, and expects that every one of its checks is ok, and that there are as many as
+/// docs/reliability.md says.
 pub fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
+    // A script that ended early would have fewer.
+    assert_eq!(checks_of(name, args, environment).to_string(), listed(name), "{name} {args:?} and docs/reliability.md");
+}
+
+/// How many checks it has, all of them ok.
+fn checks_of(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) -> usize {
     let scratch = Scratch::new(&format!("{name}-{}", args.join("-")));
     let (out, path) = (scratch.path("out"), std::env::var("PATH").unwrap());
     let mut command = as_root();
@@ -66,9 +75,7 @@ pub fn script(name: &str, args: &[&str], environment: &[(&str, PathBuf)]) {
     let said = std::fs::read_to_string(&out).unwrap();
     assert!(child.wait().unwrap().success(), "{name} {args:?}:\n{said}");
     assert!(said.contains("\nok 2 - ") && !said.contains("not ok"), "{name} {args:?}:\n{said}");
-    // A script that ended early would have fewer.
-    let checks = said.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(checks.to_string(), listed(name), "{name} {args:?} and docs/reliability.md");
+    said.lines().filter(|line| line.starts_with("ok ")).count()
 }
 
 /// How many checks a script has, as docs/reliability.md says: the cell behind its name.
@@ -103,10 +110,29 @@ fn podman() {
     }
 }
 
+/// Behind a shell, with something to lose: under foster and under tini. The first two always.
+#[test]
+fn servers_in_podman() {
+    const SERVERS: [&str; 8] = ["celery", "nginx", "supervisord", "gunicorn", "uwsgi", "php_fpm", "redis", "postgres"];
+    let all = std::env::var_os("TEST_ALL").is_some();
+    let run = if all { &SERVERS[..] } else { &SERVERS[..2] };
+    let (Some(tini), Some(_), Some(_)) = (program("usr/bin/tini"), masters::python(), program("usr/sbin/nginx")) else {
+        return;
+    };
+    if possible(&["podman", "runc", "python3"]) {
+        let environment = [("TINI", tini), ("VENVS", gunicorn::venvs()), ("SERVERS", programs::servers())];
+        let checks = checks_of("servers.sh", run, &environment);
+        assert_eq!(checks, 2 * run.len(), "two for each of {run:?}");
+        assert_eq!((2 * SERVERS.len()).to_string(), listed("servers.sh"), "docs/reliability.md");
+        if !all {
+            skipped(&format!("{:?} are not run in podman (TEST_ALL=1 make test)", &SERVERS[2..]));
+        }
+    }
+}
+
 /// What tests/runtimes/images.sh makes images of.
 fn materials() -> Option<[(&'static str, PathBuf); 3]> {
-    let venvs = std::env::var("TEST_VENVS").map_or_else(|_| root().join("target/venv"), PathBuf::from);
-    let lib = venvs.join("gunicorn-23.0.0/lib");
+    let lib = gunicorn::venvs().join("gunicorn-23.0.0/lib");
     let python = std::fs::read_dir(&lib).ok().and_then(|mut entries| entries.next()?.ok());
     assert!(python.is_some() || std::env::var_os("CI").is_none(), "CI, and no gunicorn in {}", lib.display());
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
