@@ -261,6 +261,22 @@ fn log(files: &Scratch) -> String {
     std::fs::read_to_string(files.path("log")).expect("supervisord's log")
 }
 
+/// Lets the tasks be done, of the first program and then of the second, and returns what supervisord has logged.
+fn finishes_in_order(run: Run, files: &Scratch, behind: Behind, place: Place) -> String {
+    files.file("front", b"", "644");
+    run.expect("worker: task done");
+    run.expect("master: warm shutdown");
+    files.file("back", b"", "644");
+    run.expect("worker: task done");
+    let finished = run.finish();
+    behind.assert_end(place, &finished);
+    assert_eq!(finished.lines, [""; 0], "{behind:?}: {finished:?}");
+    let log = log(files);
+    let [front, back] = ["front", "back"].map(|name| log.find(&format!("stopped: {name} (exit status 0)")));
+    assert!(front.is_some() && front < back, "{behind:?}: {log}");
+    log
+}
+
 #[test]
 fn supervisord_stops_its_programs_in_order_as_the_command_and_behind_shells() {
     let Some(python) = python() else { return };
@@ -269,18 +285,44 @@ fn supervisord_stops_its_programs_in_order_as_the_command_and_behind_shells() {
             let (run, files) = supervisord(Foster::new(binary, place), behind, python);
             run.signal(SIGTERM);
             run.expect("master: warm shutdown");
-            files.file("front", b"", "644");
-            run.expect("worker: task done");
-            run.expect("master: warm shutdown");
-            files.file("back", b"", "644");
-            run.expect("worker: task done");
-            let finished = run.finish();
-            behind.assert_end(place, &finished);
-            assert_eq!(finished.lines, [""; 0], "{behind:?}: {finished:?}");
-            let log = log(&files);
-            let [front, back] = ["front", "back"].map(|name| log.find(&format!("stopped: {name} (exit status 0)")));
-            assert!(front.is_some() && front < back, "{behind:?}: {log}");
+            finishes_in_order(run, &files, behind, place);
         }
+    });
+}
+
+/// supervisord gives each program a process group of its own, so a signal to foster's command's group reaches no program.
+/// Behind a shell it is asked by that signal, and once: it says each time that it is asked.
+#[test]
+fn with_the_whole_group_signalled_supervisord_is_asked_once_and_stops_its_programs_in_order() {
+    let Some(python) = python() else { return };
+    everywhere(|binary, place| {
+        for behind in ALL {
+            let (run, files) = supervisord(Foster::new(binary, place).options(&["-g", "-v"]), behind, python);
+            run.signal(SIGTERM);
+            run.expect("master: warm shutdown");
+            if behind != Behind::Nothing {
+                // foster says this a second after it has come to the leftovers, so by now it would have asked again.
+                run.says("waiting, without a limit of foster's own, for ");
+            }
+            let log = finishes_in_order(run, &files, behind, place);
+            assert_eq!(log.matches("received SIGTERM").count(), 1, "{behind:?}: {log}");
+        }
+    });
+}
+
+/// So the test above can fail: a second request is said a second time.
+#[test]
+fn supervisord_says_each_time_that_it_is_asked() {
+    let Some(python) = python() else { return };
+    everywhere(|binary, place| {
+        let (run, files) = supervisord(Foster::new(binary, place).option("-g"), Behind::AShell, python);
+        for count in 1..=2 {
+            run.signal(SIGTERM);
+            poll("supervisord says that it was asked", || log(&files).matches("received SIGTERM").count() == count);
+        }
+        files.file("front", b"", "644");
+        files.file("back", b"", "644");
+        run.finish().assert_ended_by(place, SIGTERM);
     });
 }
 
