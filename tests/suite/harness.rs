@@ -116,6 +116,7 @@ pub enum End {
 }
 
 /// A foster to be run.
+#[derive(Clone)]
 pub struct Foster {
     binary: PathBuf,
     place: Place,

@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::print_stderr)]
 
 mod architectures;
+mod asking;
 mod budgets;
 mod channels;
 mod check;
