@@ -46,7 +46,7 @@ contain() { # NAME INIT OPTION... -- WORD...
 # PostgreSQL and php-fpm refuse to run as root. The signals are those of the image, and the lines that docs/stopping.md has
 # for it.
 as_user=(--user 1000:1000)
-quit=(--stop-signal QUIT -e FOSTER_STOP_SIGNAL=QUIT,TERM -e FOSTER_LEFTOVER_SIGNAL=QUIT)
+quit=(--stop-signal QUIT -e FOSTER_STOP_SIGNAL=QUIT,TERM -e FOSTER_REWRITE=QUIT:TERM -e FOSTER_LEFTOVER_SIGNAL=QUIT)
 
 # Stops it. What it still has to do can be done once there is a file "gate": under foster when the server says that it is
 # stopping; under tini when the container has ended, which is too late. Leaves its exit code in $code.
@@ -163,7 +163,7 @@ redis() { # INIT
 }
 
 # A client is connected. PostgreSQL tells it the reason, writes everything down, and has nothing to recover at the next start.
-# On SIGINT a shell waits for its program, so it gets SIGTERM instead. tini passes SIGINT on, and podman kills all of them.
+# tini passes SIGINT on, on which a shell waits for its program, and podman kills all of them.
 postgres() { # INIT
     local programs server
     programs=$(dirname "$(found 'usr/lib/postgresql/*/bin/postgres')")
@@ -194,10 +194,10 @@ for server in "$@"; do
         supervisord,foster) is 'supervisord: its programs are stopped in order' "$saved $code" '2,front,back 143' ;;
         supervisord,tini) is 'supervisord: under tini its programs lose their tasks' "$saved $code" '0, 143' ;;
         gunicorn,foster | uwsgi,foster) is "$server: the request is answered" "$saved $code" 'hello 143' ;;
-        php_fpm,foster) is "$server: the request is answered" "$saved $code" 'hello 131' ;;
+        php_fpm,foster) is "$server: the request is answered" "$saved $code" 'hello 143' ;;
         gunicorn,tini | uwsgi,tini) is "$server: under tini the request is lost" "$saved $code" ' 143' ;;
         php_fpm,tini) is "$server: under tini the request is lost" "$saved $code" ' 131' ;;
-        nginx,foster) is 'nginx: the download is finished' "$saved $code" '16777216 131' ;;
+        nginx,foster) is 'nginx: the download is finished' "$saved $code" '16777216 143' ;;
         nginx,tini) is 'nginx: under tini the download is cut' "$saved $code" ' 131' ;;
         redis,foster) is 'redis: the key is saved' "$saved $code" 'green 143' ;;
         redis,tini) is 'redis: under tini the key is lost' "$saved $code" '$-1 143' ;;

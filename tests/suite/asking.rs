@@ -2,7 +2,11 @@
 //! show. With real processes, as they come, and without a stdin or a stderr.
 
 use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
 use std::time::Instant;
+
+use nix::sys::signal::Signal;
 
 use crate::harness::{
     End, Foster, Place, Run, Scratch, binaries, children, everywhere, poll, send, signals_taken, state,
@@ -149,6 +153,89 @@ fn a_leftover_is_asked_by_foster_with_the_signal_that_is_set() {
     with_any_descriptors(|foster, _| assert_eq!(stop_server(foster), ["asked"]));
     with_any_descriptors(|foster, _| {
         assert_eq!(stop_server(foster.option("--leftover-signal=USR1")), ["asked by USR1"]);
+    });
+}
+
+/// A shell with something left to do, and a server that says by which signal it was asked. It ends when there is a file.
+const SERVER_OF_AN_IMAGE: &str = r#"
+bash -c 'for s in TERM INT QUIT WINCH USR1; do trap "echo asked by $s" $s; done; echo ready; until [ -e "$0" ]; do read -t 0.02 <>"$1"; done' "$0" "$1"
+:"#;
+
+/// The rows of docs/stopping.md: an image's stop signal, and the settings for it behind a shell.
+fn images_behind_a_shell() -> Vec<(String, Vec<(String, String)>)> {
+    let document = crate::documents::read("docs/stopping.md");
+    let (_, table) = document.split_once("\n| image | its STOPSIGNAL |").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let settings = |cells: &[&str]| -> Vec<(String, String)> {
+        let lines = cells.iter().filter_map(|cell| cell.trim().strip_prefix("`ENV ")?.strip_suffix('`'));
+        lines.flat_map(|line| line.split(' ')).filter_map(|set| set.split_once('=')).map(owned).collect()
+    };
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').collect();
+        (cells[2].trim().trim_start_matches("SIG").to_owned(), settings(&cells[3..]))
+    })
+    .collect()
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// The shells that are here, as the commands of `-c`.
+fn shells() -> Vec<Vec<&'static str>> {
+    let shells = [vec!["dash"], vec!["bash"], vec!["busybox", "sh"]];
+    let is_there = |shell: &Vec<&str>| Command::new(shell[0]).args(&shell[1..]).args(["-c", ":"]).status().is_ok();
+    shells.into_iter().filter(is_there).collect()
+}
+
+/// Stops foster with a signal. Returns who the server says that it was asked by, if the shell ends; otherwise that it did not.
+fn stop_image(foster: Foster, shell: &[&str], signal: &str, ends: bool) -> Vec<String> {
+    let files = Scratch::new("image");
+    let gate = files.path("gate");
+    let run = foster.run(&[shell, &["-c", SERVER_OF_AN_IMAGE, gate.to_str().expect("UTF-8"), &fifo(&files)]].concat());
+    run.expect("ready");
+    let foster = run.foster_pid();
+    let shell = children(foster)[0];
+    let server = children(shell)[0];
+    send(foster, Signal::from_str(&format!("SIG{signal}")).expect("a signal") as i32);
+    signals_taken(foster);
+    if ends {
+        poll("the server is foster's", || children(foster) == [server]);
+        poll("foster sleeps", || state(foster) == 'S');
+        signals_taken(server);
+    } else {
+        poll("foster sleeps", || state(foster) == 'S');
+        assert_eq!(children(foster), [shell]);
+    }
+    files.file("gate", b"", "644");
+    run.finish().lines
+}
+
+#[test]
+fn behind_every_shell_the_documents_lines_for_an_image_ask_its_server_once_with_its_own_signal() {
+    let images = images_behind_a_shell();
+    assert_eq!(images.len(), 5, "{images:?}");
+    everywhere(|binary, place| {
+        for (signal, settings) in &images {
+            for shell in shells() {
+                let foster =
+                    settings.iter().fold(Foster::new(binary, place), |foster, (name, value)| foster.env(name, value));
+                let said = stop_image(foster, &shell, signal, true);
+                assert_eq!(said, [format!("asked by {signal}")], "{shell:?} {settings:?}");
+            }
+        }
+    });
+}
+
+/// So the test above can fail: these shells stay when they get the image's own signal, and nobody asks the server.
+#[test]
+fn behind_many_a_shell_an_images_own_signal_asks_nobody() {
+    everywhere(|binary, place| {
+        for signal in ["QUIT", "WINCH", "INT"] {
+            let foster = Foster::new(binary, place).option("--stop-signal").option(signal);
+            let said = stop_image(foster.option("--leftover-signal").option(signal), &["bash"], signal, false);
+            assert_eq!(said, [""; 0], "{signal}");
+        }
     });
 }
 

@@ -456,6 +456,66 @@ fn a_start_in_the_background_does_not_take_the_terminal() {
     });
 }
 
+/// A shell without job control, as a script has it, starts an init in its own process group. What the init runs wants to read
+/// from the terminal; so does the script, and then it runs a program in the foreground.
+fn script_with_a_background_job(files: &Scratch, init: &str) -> String {
+    let script = format!("{init} cat </dev/tty &\nread -r line\necho \"the script has read $line\"\nsleep 1000\n");
+    files.file("script", script.as_bytes(), "644").to_str().unwrap().to_owned()
+}
+
+/// foster hands on no terminal there, neither at the start nor when its command is stopped for want of it.
+#[test]
+fn a_script_that_starts_foster_in_the_background_keeps_the_terminal() {
+    each(|foster| {
+        for shell in ["sh", "bash"] {
+            let files = Scratch::new("background-of-a-script");
+            let script = script_with_a_background_job(&files, foster);
+            let mut terminal = Terminal::shell();
+            terminal.line(&format!("{shell} {script}"));
+            poll("cat is stopped", || terminal.job().contains(&("cat".to_owned(), 'T')));
+            terminal.expect_foreground(shell);
+            terminal.line("a line");
+            terminal.expect("the script has read a line");
+            poll("sleep runs", || terminal.job().iter().any(|(name, _)| name == "sleep"));
+            terminal.keys(CTRL_C);
+            terminal.expect_status(130);
+        }
+    });
+}
+
+/// As `docker run -it` with the script as the entrypoint.
+#[test]
+fn an_entrypoint_script_that_starts_foster_in_the_background_keeps_the_terminal() {
+    each(|foster| {
+        let files = Scratch::new("background-of-an-entrypoint");
+        let script = script_with_a_background_job(&files, foster);
+        let mut terminal = Terminal::run_as_session_leader(&["sh", &script]);
+        poll("cat is stopped", || {
+            let mut below = vec![terminal.child.id() as i32];
+            while let Some(pid) = below.pop() {
+                below.extend(children(pid));
+                if name(pid) == "cat" && state(pid) == 'T' {
+                    return true;
+                }
+            }
+            false
+        });
+        terminal.line("a line");
+        terminal.expect("the script has read a line");
+    });
+}
+
+/// So the tests above can fail: what catatonit runs has the terminal, and Ctrl-C is for that alone.
+#[test]
+fn catatonit_in_the_background_of_a_script_takes_its_terminal() {
+    let (true, Some(catatonit)) = (namespaces(), crate::programs::program("usr/bin/catatonit")) else { return };
+    let files = Scratch::new("background-of-a-script-of-a-peer");
+    let script = script_with_a_background_job(&files, catatonit.to_str().unwrap());
+    let mut terminal = Terminal::shell();
+    terminal.line(&format!("sh {script}"));
+    terminal.expect_foreground("cat");
+}
+
 #[test]
 fn ctrl_c_ends_a_loop_in_the_shell() {
     each(|foster| {
