@@ -63,10 +63,13 @@ fn note_stop_request(state: &mut State, delivery: Delivery, now: Duration) {
     }
 }
 
-/// Sets the deadline of SIGKILL, and that of the last call with it. Neither ever moves away.
+/// Sets the deadline of SIGKILL, and that of the last call with it. Neither ever moves away, and after the last call there is
+/// no other one.
 fn kill_by(state: &mut State, now: Duration, grace: Duration) {
     let when = now.saturating_add(grace);
-    let when = state.kill_at.map_or(when, |earlier| earlier.min(when));
+    if state.kill_at.is_some_and(|earlier| earlier <= when) {
+        return;
+    }
     state.kill_at = Some(when);
     call_by(state, when.saturating_sub(last_call_before(grace)));
 }

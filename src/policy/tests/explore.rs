@@ -25,8 +25,14 @@ fn every_policy() -> Vec<Policy> {
     policies
 }
 
-/// What can happen. The second of the two is a deadline before its time: the wait was interrupted.
-const HAPPENINGS: usize = 24;
+/// What can happen: every event, and what makes it another one. HAPPENINGS itself is a deadline that is due, by which a held
+/// request is released, and the last call and SIGKILL come. The last of `happening` is one before its time: the wait was
+/// interrupted.
+const HAPPENINGS: usize = 27;
+/// SIGINT, which foster has inherited as ignored.
+const IGNORED: usize = 23;
+/// SIGTERM, a second later than what was before, so it is no request that was sent twice.
+const LATER: usize = 24;
 
 fn happening(which: usize) -> Event {
     match which {
@@ -54,6 +60,10 @@ fn happening(which: usize) -> Event {
         20 => Event::NotForwarded(Signal::TERM),
         21 => Event::TerminalHanded,
         22 => Event::NotOffered { pid: COMMAND, signal: Signal::TTOU },
+        IGNORED => Event::Signal(delivery(2, OTHER)),
+        LATER => term(),
+        // They have all just ended.
+        25 => Event::Asked { any_awaited: false, any_refused: false },
         _ => Event::Deadline,
     }
 }
@@ -64,12 +74,14 @@ struct World {
     state: State,
     now: Duration,
     command_dead: bool,
+    called: bool,
     ended: bool,
 }
 
 impl World {
     fn new((config, is_pid1, has_terminal): &Policy) -> World {
-        World { state: state(config, *is_pid1, *has_terminal), now: at(1), command_dead: false, ended: false }
+        let state = state(config, *is_pid1, *has_terminal);
+        World { state, now: at(1), command_dead: false, called: false, ended: false }
     }
 
     /// Steps one event, and looks at every promise that a single step can break.
@@ -109,10 +121,8 @@ impl World {
             }
             if let Action::LastCall { command, .. } = action {
                 assert!(command.is_none() || before.kill_at.is_some(), "{event:?}: whose master has all its time");
-                assert!(
-                    self.state.killing.is_none() && self.state.call_at.is_none(),
-                    "{event:?}: once, and before SIGKILL"
-                );
+                assert!(self.state.killing.is_none() && self.state.call_at.is_none(), "{event:?}: before SIGKILL");
+                assert!(!std::mem::replace(&mut self.called, true), "{event:?}: there is one last call");
             }
         }
         let suspends_self = actions.iter().any(|action| matches!(action, Action::SuspendSelf(_)));
@@ -159,12 +169,24 @@ impl World {
         if self.ended || (self.command_dead && which == 6) || (!self.command_dead && which == 11) {
             return false;
         }
-        self.now += Duration::from_millis(1);
+        self.now += if which == LATER { at(1) } else { Duration::from_millis(1) };
         match which {
+            IGNORED => self.inherited_as_ignored(event),
             HAPPENINGS => return self.deadline_comes().is_some(),
-            _ => self.happens(event),
-        };
+            _ => drop(self.happens(event)),
+        }
         true
+    }
+
+    /// It is forwarded, and nothing begins by it.
+    fn inherited_as_ignored(&mut self, event: Event) {
+        self.state.ignore(Signal::INT);
+        let before = self.state.clone();
+        let actions = self.happens(event);
+        let (request, held, times) = (before.stop_request, before.held, [before.call_at, before.kill_at]);
+        let now = &self.state;
+        assert_eq!((now.stop_request, now.held, [now.call_at, now.kill_at]), (request, held, times), "{actions:?}");
+        assert!(!actions.iter().any(|action| matches!(action, Action::RequestOfLeftovers { .. })), "{actions:?}");
     }
 
     /// The command ends when a stop request or SIGKILL reaches it, and its leftovers when they are asked.

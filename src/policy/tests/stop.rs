@@ -572,6 +572,16 @@ fn the_last_call_is_a_quarter_of_a_short_grace_before_sigkill() {
 }
 
 #[test]
+fn a_stop_request_after_the_last_call_is_no_reason_for_another_one() {
+    let mut state = state(&Config { grace: Some(at(8)), ..Config::default() }, true, false);
+    at_time(&mut state, 3, died(COMMAND, Death::Exited(0)));
+    assert_eq!(at_time(&mut state, 3, LEFT), ASKED);
+    assert!(at_time(&mut state, 9, Event::Deadline).contains(&last_call(None)));
+    at_time(&mut state, 10, term());
+    assert_eq!(state.deadline(), Some(at(11)), "SIGKILL is the next");
+}
+
+#[test]
 fn without_a_grace_nobody_below_a_living_command_is_called() {
     let mut state = state(&Config::default(), true, false);
     at_time(&mut state, 3, term());
