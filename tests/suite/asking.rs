@@ -104,7 +104,7 @@ fn what_foster_did_not_inherit_as_ignored_starts_the_grace() {
 }
 
 #[test]
-fn the_same_request_twice_within_the_delay_is_forwarded_once_and_another_cuts_it_short() {
+fn the_same_request_twice_within_the_delay_is_forwarded_once() {
     with_any_descriptors(|foster, _| {
         let files = Scratch::new("twice");
         let run = ticks(foster.option("--stop-delay=200ms"), &files, "ends");
