@@ -327,6 +327,30 @@ bash -c '
     });
 }
 
+/// The kernel drops a SIGTERM for the init of a PID namespace that has no handler for it. What is below it hears the last call,
+/// and SIGKILL for the init ends its namespace.
+#[test]
+fn a_nested_namespaces_init_without_a_handler_ends_by_sigkill_and_what_is_below_it_is_called() {
+    // A dash, since a bash that reads has a handler.
+    const SANDBOX: &str = r#"
+unshare --pid --fork dash -c '
+    bash -c "trap \"echo called; exit\" TERM; echo ready; while :; do read -t 0.02 <>\"\$0\"; done" "$0" &
+    while :; do sleep 1000; done' "$0"
+:"#;
+    everywhere(|binary, place| {
+        let files = Scratch::new("nested");
+        let run =
+            Foster::new(binary, place).options(&["-v", "--grace=800ms"]).run(&["sh", "-c", SANDBOX, &fifo(&files)]);
+        run.expect("ready");
+        run.signal(SIGTERM);
+        run.expect("called");
+        let finished = run.finish();
+        finished.assert_ended_by(place, SIGTERM);
+        assert!(finished.stderr.contains("last call: SIGTERM sent to "), "{finished:?}");
+        assert!(finished.stderr.contains("the grace is over, SIGKILL to "), "{finished:?}");
+    });
+}
+
 /// `docker exec` starts processes whose parent is outside of the namespace. foster asks them, and does not wait for them: it
 /// is the server for which it waits here.
 #[test]
