@@ -184,9 +184,9 @@ postgres() { # INIT
 
 for server in "$@"; do
     for init in foster tini; do
-        # Everybody may enter it, and its path is the same in the container.
+        # It has the same path in the container, whose user may write there.
         dir=$(mktemp -d "$work/$server.XXX")
-        chmod 755 "$work" && chmod 777 "$dir"
+        chmod 777 "$dir"
         $server $init
         case $server,$init in
         celery,foster) is 'celery: foster waits for its warm shutdown' "$saved $code" 'yes,00 143' ;;
