@@ -40,4 +40,5 @@ mod terminal;
 mod tracer;
 mod trust;
 mod user;
+mod watch;
 mod webservers;
