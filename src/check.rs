@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::cgroup::{self, Controller};
 use crate::config::Limits;
 use crate::proc;
-use crate::text::Name;
+use crate::text::Title;
 
 /// What there is to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct Seen {
 pub struct Parent {
     /// Its process ID; 0: it is outside this PID namespace.
     pub pid: i32,
-    /// Its name, unless it is gone by now or outside.
-    pub name: Option<Name>,
+    /// Who it is, unless it is gone by now or outside.
+    pub name: Option<Title>,
     /// How many.
     pub zombies: u64,
     /// It is their tracer and not their parent.
@@ -82,7 +82,7 @@ pub fn look() -> Result<Seen, Blind> {
         }
     }
     for parent in &mut parents {
-        parent.name = proc::name(parent.pid);
+        parent.name = proc::stat(parent.pid).as_ref().map(proc::title);
     }
     // The whole machine shares the kernel's limits, but only this namespace's processes are counted: a probe that fails
     // because of other containers would restart every one of them.
@@ -151,9 +151,10 @@ impl Verdict {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::text::Name;
 
     pub fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
-        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
+        Parent { pid, name: (!name.is_empty()).then(|| Title::new(Name::new(name))), zombies, traces: false }
     }
 
     pub fn pids(used: u64, limit: Option<u64>) -> Use {

@@ -125,7 +125,7 @@ impl Config<'_> {
 }
 
 /// What [`parse_duration`] takes, for error messages.
-pub const DURATION: &str = "a duration like 25s, 500ms, 1.5m or 1m30s (units ms, s, m, h; a bare number is seconds)";
+pub const DURATION: &str = "a duration like 25s, 500ms, 1.5m or 1m30s";
 
 /// Reads a duration: numbers, each with a unit, that add up. A bare number is seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -183,7 +183,7 @@ fn digits(text: &[u8]) -> Option<u64> {
 }
 
 /// What `--user` takes, for error messages.
-pub const USER: &str = "USER, USER:GROUP or :GROUP, each a name or an id from 0 to 4294967294";
+pub const USER: &str = "USER, USER:GROUP or :GROUP, each a name or an id";
 
 /// What `--user` was given: at least one of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,7 +253,7 @@ pub fn parse_id(digits: &[u8]) -> Option<u32> {
 }
 
 /// What [`Limits::parse`] takes, for error messages.
-pub const LIMITS: &str = "zombies=N, pids=P% or both, for example zombies=100,pids=90%";
+pub const LIMITS: &str = "zombies=100,pids=90%";
 
 /// What is still healthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,14 +95,19 @@ impl Death {
     }
 }
 
-/// `exited with status 23`, `was killed by SIGKILL (signal 9)`, the latter with `, core dumped` or `, no core dump`.
+/// `exited with status 23`, `was killed by SIGKILL (signal 9)`, the latter with `, core dumped` or `, no core dump` unless the
+/// alternate form is asked for (`{:#}`).
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Death::Exited(code) => write!(f, "exited with status {code}"),
             Death::Killed { signal, core_dumped } => {
                 write!(f, "was killed by {signal} (signal {})", signal.number())?;
-                f.write_str(if *core_dumped { ", core dumped" } else { ", no core dump" })
+                f.write_str(match *core_dumped {
+                    _ if f.alternate() => "",
+                    true => ", core dumped",
+                    false => ", no core dump",
+                })
             }
         }
     }
@@ -194,6 +199,7 @@ mod tests {
         assert_eq!(Death::Exited(23).to_string(), "exited with status 23");
         assert_eq!(killed(9, false).to_string(), "was killed by SIGKILL (signal 9), no core dump");
         assert_eq!(killed(11, true).to_string(), "was killed by SIGSEGV (signal 11), core dumped");
+        assert_eq!(format!("{:#}", killed(11, true)), "was killed by SIGSEGV (signal 11)");
         assert_eq!(killed(36, false).to_string(), "was killed by SIGRTMIN+2 (signal 36), no core dump");
     }
 
