@@ -328,7 +328,7 @@ mod tests {
         };
         assert_eq!(
             text(Report::Orphan(orphan)),
-            "reaped orphan 30740 (chrome\\n): was killed by SIGKILL (signal 9), no core dump, age 2 min 5 s, CPU 0.031 s, max RSS 18432 KiB"
+            "reaped orphan 30740 (chrome\\n): was killed by SIGKILL (signal 9), age 2 min 5 s, CPU 0.031 s, max RSS 18432 KiB"
         );
         let unreadable = Orphan { name: None, age: None, death: Death::Exited(23), ..orphan };
         assert_eq!(

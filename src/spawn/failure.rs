@@ -67,7 +67,7 @@ impl Failure {
             None => Ok(()),
         });
         let hint = match errno {
-            Errno::EPERM => " (needs CAP_SETUID; a user namespace may deny it)",
+            Errno::EPERM => " (no CAP_SETUID, or a user namespace denies it)",
             Errno::EINVAL => " (this user namespace lacks an id, or too many groups)",
             _ => "",
         };
