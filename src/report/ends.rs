@@ -17,7 +17,7 @@ pub fn command(f: &mut Formatter<'_>, end: &CommandEnd, words: &Words<'_>) -> fm
         write_who(f, end, words)?;
     }
     let how = fmt::from_fn(|f| match end.death {
-        Some(death) => write!(f, "{death:#}"),
+        Some(death) => write!(f, "{}{death:#}", if matches!(death, Death::Killed { .. }) { "was " } else { "" }),
         None => f.write_str("did not end, not even by SIGKILL"),
     });
     write!(f, "command {} {how}", words.command())?;
@@ -328,7 +328,7 @@ mod tests {
         };
         assert_eq!(
             text(Report::Orphan(orphan)),
-            "reaped orphan 30740 (chrome\\n): was killed by SIGKILL (signal 9), age 2 min 5 s, CPU 0.031 s, max RSS 18432 KiB"
+            "reaped orphan 30740 (chrome\\n): killed by SIGKILL (signal 9), age 2 min 5 s, CPU 0.031 s, max RSS 18432 KiB"
         );
         let unreadable = Orphan { name: None, age: None, death: Death::Exited(23), ..orphan };
         assert_eq!(

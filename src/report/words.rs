@@ -668,8 +668,10 @@ pub mod tests {
             Report::CommandEnded(end) => {
                 end.ran = end.ran.min(Duration::from_secs(999 * 86_400));
                 end.oom_kills = if end.oom_kills == OomKills::NONE { OomKills::NONE } else { OomKills::Rose(1) };
-                if let Some(Death::Killed { signal: by, .. }) = &mut end.death {
-                    *by = signal;
+                let is_asked = matches!(end.cause, Cause::StopRequest { .. });
+                if let Some(Death::Killed { signal: by, core_dumped }) = &mut end.death {
+                    *by = if is_asked { Signal::KILL } else { signal };
+                    *core_dumped &= by.dumps_core();
                 }
                 if let Cause::StopRequest { signal: asked, sender: by, took } = &mut end.cause {
                     (*asked, *by, *took) = (Signal::TERM, sender, Duration::from_millis(29_999));
@@ -686,9 +688,10 @@ pub mod tests {
                 let days = Duration::from_secs(86_399);
                 (orphan.age, orphan.cpu, orphan.max_rss_kib) =
                     (orphan.age.map(|age| age.min(days)), orphan.cpu.min(days), 1 << 27);
+                orphan.pid = orphan.pid.min(99_999);
                 (orphan.name, orphan.oom_kills) = (Some(title.name), OomKills::NONE);
-                if let Death::Killed { signal: by, .. } = &mut orphan.death {
-                    *by = signal;
+                if let Death::Killed { signal: by, core_dumped } = &mut orphan.death {
+                    (*by, *core_dumped) = (signal, *core_dumped && signal.dumps_core());
                 }
             }
             _ => {}

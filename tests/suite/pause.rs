@@ -46,7 +46,7 @@ fn a_pause_reaps() {
         run.signal(15);
         let Finished { end, stderr, .. } = run.finish();
         assert_eq!(end, End::Exited(0));
-        assert!(stderr.contains("): was killed by SIGKILL") && stderr.contains("orphans reaped: 2"), "{stderr}");
+        assert!(stderr.contains("): killed by SIGKILL") && stderr.contains("orphans reaped: 2"), "{stderr}");
     });
 }
 

@@ -409,7 +409,7 @@ fn an_end_by_sigkill_says_whether_the_oom_killer_was_at_work_meanwhile() {
 
             let orphans = format!("exec {} orphans 4 1 apart", fixture().display());
             let finished = ended(true, &orphans);
-            let orphan = line_with(&finished, "was killed by SIGKILL");
+            let orphan = line_with(&finished, "): killed by SIGKILL");
             assert!(orphan.contains(&format!("debug: {rose}reaped orphan ")), "{finished:?}");
             assert_eq!(finished.stderr.matches("oom_kill").count(), 1, "of no other end: {finished:?}");
 
