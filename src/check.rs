@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::cgroup::{Controller, Pids};
 use crate::config::Limits;
 use crate::proc::{self, Listing, Stat};
-use crate::text::Name;
+use crate::text::Title;
 
 /// What there is to judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct Seen {
 pub struct Parent {
     /// Its process ID; 0: it is outside this PID namespace.
     pub pid: i32,
-    /// Its name, unless it is gone by now or outside.
-    pub name: Option<Name>,
+    /// Who it is, unless it is gone by now or outside.
+    pub name: Option<Title>,
     /// How many.
     pub zombies: u64,
     /// It is their tracer and not their parent.
@@ -137,7 +137,7 @@ impl Look {
         ];
         let mut verdict = judge(Seen { parents: self.parents.list, others: self.others, pids }, limits);
         for parent in verdict.parents.iter_mut().take(NAMED) {
-            parent.name = proc::name(parent.pid);
+            parent.name = proc::stat(parent.pid).as_ref().map(proc::title);
         }
         verdict
     }
@@ -210,9 +210,10 @@ impl Verdict {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::text::Name;
 
     pub fn parent(pid: i32, name: &[u8], zombies: u64) -> Parent {
-        Parent { pid, name: (!name.is_empty()).then(|| Name::new(name)), zombies, traces: false }
+        Parent { pid, name: (!name.is_empty()).then(|| Title::new(Name::new(name))), zombies, traces: false }
     }
 
     pub fn pids(used: u64, limit: Option<u64>) -> Use {

@@ -95,14 +95,20 @@ impl Death {
     }
 }
 
-/// `exited with status 23`, `was killed by SIGKILL (signal 9)`, the latter with `, core dumped` or `, no core dump`.
+/// `exited with status 23`, `killed by SIGKILL (signal 9)`, the latter with `, core dumped`, or with `, no core dump`
+/// where the signal is one that has a core dumped; without either in the alternate form (`{:#}`).
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Death::Exited(code) => write!(f, "exited with status {code}"),
             Death::Killed { signal, core_dumped } => {
-                write!(f, "was killed by {signal} (signal {})", signal.number())?;
-                f.write_str(if *core_dumped { ", core dumped" } else { ", no core dump" })
+                write!(f, "killed by {signal} (signal {})", signal.number())?;
+                f.write_str(match *core_dumped {
+                    _ if f.alternate() => "",
+                    true => ", core dumped",
+                    false if signal.dumps_core() => ", no core dump",
+                    false => "",
+                })
             }
         }
     }
@@ -192,9 +198,11 @@ mod tests {
     #[test]
     fn words_name_the_status_the_signal_and_the_core() {
         assert_eq!(Death::Exited(23).to_string(), "exited with status 23");
-        assert_eq!(killed(9, false).to_string(), "was killed by SIGKILL (signal 9), no core dump");
-        assert_eq!(killed(11, true).to_string(), "was killed by SIGSEGV (signal 11), core dumped");
-        assert_eq!(killed(36, false).to_string(), "was killed by SIGRTMIN+2 (signal 36), no core dump");
+        assert_eq!(killed(9, false).to_string(), "killed by SIGKILL (signal 9)");
+        assert_eq!(killed(11, true).to_string(), "killed by SIGSEGV (signal 11), core dumped");
+        assert_eq!(killed(11, false).to_string(), "killed by SIGSEGV (signal 11), no core dump");
+        assert_eq!(format!("{:#}", killed(11, true)), "killed by SIGSEGV (signal 11)");
+        assert_eq!(killed(36, false).to_string(), "killed by SIGRTMIN+2 (signal 36)");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::sys;
-use crate::text::Name;
+use crate::text::{Name, Title};
 
 /// What foster needs of `/proc/PID/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,11 +85,27 @@ pub fn kernel_limit(name: &str) -> Option<u64> {
     text.trim_ascii().parse().ok()
 }
 
-/// Reads a process's name.
-pub fn name(pid: i32) -> Option<Name> {
-    let mut buffer = [0; 64];
-    let comm = read(format_args!("/proc/{pid}/comm"), &mut buffer)?;
-    Some(Name::new(comm.strip_suffix(b"\n").unwrap_or(comm)))
+/// Programs that run others' programs: their name alone does not tell which. Numbers at the end do not count (`python3.11`).
+const INTERPRETERS: &[u8] = b"sh bash dash ash ksh zsh busybox python pypy perl ruby php lua";
+
+fn is_interpreter(name: &[u8]) -> bool {
+    let is_version = |rest: &[u8]| rest.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    INTERPRETERS.split(|b| *b == b' ').any(|known| name.strip_prefix(known).is_some_and(is_version))
+}
+
+/// Who a process is, to be told to somebody: its name, and of an interpreter the beginning of its arguments too.
+///
+/// To read a command line, the kernel reads the memory of that process, and waits for whoever changes it at the time
+/// (`get_mm_cmdline` in fs/proc/base.c takes mmap_lock). A thread that waits for a dead file server or for memory may hold that
+/// lock, and foster would wait along with it. So foster reads that of a process with a single thread alone, and not while that
+/// is in an uninterruptible sleep. A zombie has none.
+#[cold]
+pub fn title(process: &Stat) -> Title {
+    let mut buffer = [0; 256];
+    let is_readable = process.threads == 1 && process.state != b'D' && is_interpreter(process.name.bytes());
+    let pid = process.pid;
+    let line = if is_readable { read(format_args!("/proc/{pid}/cmdline"), &mut buffer) } else { None };
+    line.map_or(Title::new(process.name), |line| Title::with_command_line(process.name, line))
 }
 
 /// Who traces a process (`TracerPid` in /proc/PID/status). A dead process that is traced goes to its tracer first, and its
@@ -342,10 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn interpreters_are_known_with_their_versions() {
+        for name in ["sh", "bash", "python", "python3", "python3.11", "perl5.36.0", "php8.2", "busybox"] {
+            assert!(is_interpreter(name.as_bytes()), "{name}");
+        }
+        for name in ["", "3", "sleep", "shd", "gunicorn", "java", "phpize", "worker3"] {
+            assert!(!is_interpreter(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
     fn foster_can_read_about_itself() {
         let pid = i32::try_from(std::process::id()).expect("a pid");
         let stat = stat(pid).expect("/proc/PID/stat");
-        assert_eq!(name(pid), Some(stat.name));
+        assert_eq!(title(&stat).name, stat.name);
         assert!(age(stat.start_ticks) < Duration::from_secs(3600), "{:?}", age(stat.start_ticks));
         assert_eq!(super::stat(i32::MAX), None);
     }

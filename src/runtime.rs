@@ -115,7 +115,7 @@ impl<'a> Foster<'a> {
         }
         let delivery = self.with_sender_named(delivery);
         // If foster said that a SIGPIPE of its own came, that line would cause the next one, for ever.
-        if delivery.sender != Sender::Myself {
+        if !matches!(delivery.sender, Sender::Myself) {
             self.reporter.say(Report::Received(delivery));
         }
         Event::Signal(delivery)
@@ -245,7 +245,9 @@ impl<'a> Foster<'a> {
             return delivery;
         }
         match &mut delivery.sender {
-            Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } => *name = proc::name(*pid),
+            Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } => {
+                *name = proc::stat(*pid).as_ref().map(proc::title);
+            }
             sender @ Sender::Outside if proc::has_full_signal_queue() => *sender = Sender::Unknown,
             _ => {}
         }

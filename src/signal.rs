@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::text::Name;
+use crate::text::Title;
 
 /// One signal, 1 to 64 (`signal(7)`; x86, Arm and RISC-V numbering).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;
 
 /// What [`Signal::from_str`] takes, for error messages.
-pub const ACCEPTED: &str = "a signal name (TERM, SIGTERM, RTMIN+1, RTMAX-1) or a number from 1 to 31 or 34 to 64";
+pub const ACCEPTED: &str = "a signal (TERM, RTMIN, 15)";
 
 #[allow(missing_docs)] // the names say it all
 impl Signal {
@@ -58,6 +58,11 @@ impl Signal {
     /// Whether a process can do anything about it; KILL and STOP never reach a program.
     pub fn is_catchable(self) -> bool {
         self != Signal::KILL && self != Signal::STOP
+    }
+
+    /// Whether the kernel writes a core dump where this ends a process that may leave one (signal(7)).
+    pub fn dumps_core(self) -> bool {
+        matches!(self.0, 3..=8 | 11 | 24 | 25 | 31)
     }
 
     /// Whether this signal can stop a process (signal(7)). A traced process may be said to have been stopped by any other,
@@ -251,8 +256,8 @@ pub enum Sender {
         pid: i32,
         /// Its real user ID, as this user namespace sees it.
         uid: u32,
-        /// Its name, read when the signal arrived and only if the level asks for it: it may be gone soon after.
-        name: Option<Name>,
+        /// Who it is, read when the signal arrived and only if the level asks for it: it may be gone soon after.
+        name: Option<Title>,
     },
     /// A process queued the signal (sigqueue(3), rt_sigqueueinfo(2)), and wrote itself who it is. The kernel passes that on
     /// unseen, so it may be a lie.
@@ -261,7 +266,7 @@ pub enum Sender {
         pid: i32,
         uid: u32,
         /// The name of the process that has this ID.
-        name: Option<Name>,
+        name: Option<Title>,
     },
     /// A process that this PID namespace cannot see: the container runtime, a host shell.
     Outside,

@@ -213,5 +213,5 @@ fn watch_parent(signal: Signal, reporter: &Reporter) -> Option<Delivery> {
         reporter.say(Report::Degraded { what: Lack::ParentDeath, errno });
         return None;
     }
-    (getppid() != parent).then_some(Delivery { signal, sender: Sender::Kernel, payload: None })
+    (getppid() != parent).then_some(Delivery { signal, sender: Sender::Unknown, payload: None })
 }

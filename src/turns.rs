@@ -83,7 +83,8 @@ impl Reaping {
     /// SIGCHLD too: a child's is then lost in it, since only one is kept. What the kernel sends may be the exit signal of a
     /// child that was cloned with another one, before foster took its parent's place.
     pub fn after_signal(&mut self, taken: Option<&Delivery>) {
-        let may_be_a_child = |delivery: &Delivery| delivery.signal == Signal::CHLD || delivery.sender == Sender::Kernel;
+        let may_be_a_child =
+            |delivery: &Delivery| delivery.signal == Signal::CHLD || matches!(delivery.sender, Sender::Kernel);
         *self = match (&self, taken) {
             (Reaping::Postponed(left @ 2..), Some(_)) => Reaping::Postponed(left.saturating_sub(1)),
             (Reaping::Done, Some(delivery)) if !may_be_a_child(delivery) => Reaping::Done,

@@ -7,7 +7,7 @@ import http.server
 import json
 
 # What is seen after a container that was killed: foster's line, which the kubelet takes from the termination log.
-KILLED = {"exitCode": 137, "reason": "Error", "message": "foster: finished: command server was killed by SIGKILL"}
+KILLED = {"exitCode": 137, "reason": "Error", "message": "foster: incident: command server was killed by SIGKILL"}
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",

@@ -5,10 +5,11 @@
 use std::ffi::{CStr, CString};
 
 use super::parse::name_and_value;
+use super::values::Shown;
 use crate::text::OneLine;
 
-/// What is expanded, for error messages.
-const ACCEPTED: &str = "$NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:?message} and $$";
+/// The most useful of what is expanded, for error messages.
+const ACCEPTED: &str = "$NAME, ${NAME:-word} or ${NAME:?message}";
 
 /// A default may have variables with defaults of their own, but not without end: each takes a part of the stack.
 const MOST_IN_ONE_ANOTHER: u8 = 16;
@@ -102,7 +103,7 @@ impl<'a> Expansion<'a, '_, '_> {
             }
             [b'-', rest @ ..] => (value.is_some(), rest),
             [b':', b'-' | b'?', rest @ ..] => (is_full, rest),
-            _ => return Err(self.unreadable("the name is followed by something else")),
+            _ => return Err(self.unreadable("after the name comes something else")),
         };
         let is_demand = self.rest.starts_with(b":?");
         self.rest = rest;
@@ -139,9 +140,9 @@ impl<'a> Expansion<'a, '_, '_> {
 
     fn put_value(&mut self, name: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Some(value) = value else {
-            let (name, word) = (OneLine(name), OneLine(self.word));
+            let (name, word) = (OneLine(name), Shown(self.word));
             return Err(format!(
-                "option --expand-env: {name} is not set, and '{word}' has no default for it, like ${{{name}:-word}}"
+                "option --expand-env: {name} is not set, and '{word}' has no default like ${{NAME:-word}}"
             ));
         };
         self.put(value, true);
@@ -149,7 +150,7 @@ impl<'a> Expansion<'a, '_, '_> {
     }
 
     fn unreadable(&self, why: &str) -> String {
-        format!("option --expand-env: '{}' cannot be read: {why}; it takes {ACCEPTED}", OneLine(self.word))
+        format!("option --expand-env: '{}': {why}; give {ACCEPTED}", Shown(self.word))
     }
 }
 
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_cannot_be_read_is_one_line_that_names_it() {
         for (word, message) in [
-            ("$NONE", "option --expand-env: NONE is not set, and '$NONE' has no default for it, like ${NONE:-word}"),
+            ("$NONE", "option --expand-env: NONE is not set, and '$NONE' has no default like ${NAME:-word}"),
             ("x${NONE}", "option --expand-env: NONE is not set, and 'x${NONE}' has no default"),
             ("${NONE:-$NEITHER}", "option --expand-env: NEITHER is not set"),
             ("${NONE:?give a port}", "option --expand-env: NONE: give a port"),
@@ -223,17 +224,18 @@ mod tests {
             ("${NONE:?}", "option --expand-env: NONE: it is not set, or empty"),
             (
                 "${PORT",
-                "option --expand-env: '${PORT' cannot be read: the name is followed by something else; it takes $NAME",
+                "option --expand-env: '${PORT': after the name comes something else; give $NAME, ${NAME:-word} or ${NAME:?message}",
             ),
-            ("${PORT:-", "option --expand-env: '${PORT:-' cannot be read: a } is missing;"),
-            ("${}", "option --expand-env: '${}' cannot be read: a name is missing;"),
-            ("${1}", "option --expand-env: '${1}' cannot be read: a name is missing;"),
-            ("${PORT:+x}", "option --expand-env: '${PORT:+x}' cannot be read: the name is followed by something else;"),
-            ("${PORT%x}", "option --expand-env: '${PORT%x}' cannot be read:"),
-            ("${PORT:=x}", "option --expand-env: '${PORT:=x}' cannot be read:"),
+            ("${PORT:-", "option --expand-env: '${PORT:-': a } is missing;"),
+            ("${}", "option --expand-env: '${}': a name is missing;"),
+            ("${1}", "option --expand-env: '${1}': a name is missing;"),
+            ("${PORT:+x}", "option --expand-env: '${PORT:+x}': after the name comes something else;"),
+            ("${PORT%x}", "option --expand-env: '${PORT%x}':"),
+            ("${PORT:=x}", "option --expand-env: '${PORT:=x}':"),
         ] {
             let error = expanded(word).expect_err(word);
             assert!(error.starts_with(message) && !error.contains('\n'), "{word}: {error}");
+            assert!("foster[4194304]: error: ".len() + error.chars().count() < 160, "{error}");
         }
         let deep = "${N:-".repeat(40_000);
         assert!(expanded(&deep).is_err_and(|error| error.contains("too many ${ in one another")));

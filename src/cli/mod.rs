@@ -332,4 +332,72 @@ mod tests {
         assert_eq!(commit.len(), 7);
         assert!(catatonit::PERSONA.version.starts_with("tini version "));
     }
+
+    /// `foster[4194304]: error: ` stands in front. What somebody gave is shown as far as there is room for it; what follows
+    /// `${NAME:?` and a path that does not exist are theirs, and whole.
+    #[test]
+    fn every_refusal_has_fewer_than_160_characters() {
+        let prefix = "foster[4194304]: error: ".len();
+        let long = "x".repeat(300);
+        let values = [
+            "",
+            "x",
+            "TREM",
+            "SIGWINC",
+            "SIGWINHC",
+            "SIGKILL",
+            "CHLD",
+            "32",
+            "-1",
+            "--bogus",
+            "a b c",
+            "pids=5%,zombie=5",
+            "jsn",
+            "stp",
+            "ture",
+        ];
+        let values = || values.iter().copied().chain([&long[..], "TREM:QUIT", "TERM:SIGQUI", "KILL:TERM", "CHLD:TERM"]);
+        let mut count = 0;
+        let mut check = |name: &CStr, words: &[CString], environment: &[CString]| {
+            let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+            let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
+            let (refusal, warnings) = match parse(Persona::called(name), &words, &environment) {
+                Err(refusal) => (Some(refusal.message), Vec::new()),
+                Ok(Parsed::Run(_, warnings) | Parsed::Explain(_, _, warnings)) => (None, warnings),
+                Ok(_) => (None, Vec::new()),
+            };
+            for message in refusal.into_iter().chain(warnings) {
+                count += 1;
+                assert!(prefix + message.chars().count() < 160, "{}: {message}", prefix + message.chars().count());
+            }
+        };
+        let word = |text: String| CString::new(text).expect("no NUL");
+        let command = || [word("--".to_owned()), word("true".to_owned())];
+        for value in values() {
+            for opt in OPTIONS {
+                let option = word(format!("--{}", opt.long));
+                check(c"foster", &[&[word(format!("--{}={value}", opt.long))], &command()[..]].concat(), &[]);
+                check(c"foster", &[option.clone(), word(value.to_owned())], &[]);
+                check(c"foster", &[option.clone(), word("--leftover-signal".to_owned())], &[]);
+                check(c"foster", &[option], &[]);
+                if let Some(variable) = opt.variable() {
+                    check(c"foster", &command(), &[word(format!("{variable}={value}"))]);
+                    check(c"foster", &command(), &[word(format!("{}={value}", variable.replace('E', "")))]);
+                }
+            }
+            check(c"foster", &command(), &[word(format!("FOSTER_LOG={value}"))]);
+            check(c"foster", &[word(format!("--{value}"))], &[]);
+            check(c"foster", &[word(format!("-k {value}"))], &[]);
+            for (name, option) in [(c"tini", "-e"), (c"tini", "-p"), (c"dumb-init", "--rewrite"), (c"catatonit", "-g")]
+            {
+                check(name, &[word(option.to_owned()), word(value.to_owned())], &[]);
+                check(name, &[word(option.to_owned())], &[]);
+                check(name, &[word(value.to_owned())], &[]);
+            }
+            check(c"foster", &[word("--check".to_owned()), word(value.to_owned())], &[]);
+            check(c"foster", &[word("--pause".to_owned()), word(value.to_owned())], &[]);
+        }
+        check(c"foster", &[word("--grace=5".to_owned()), word("--stop-delay=9".to_owned())], &[]);
+        assert!(count > 800, "{count}");
+    }
 }

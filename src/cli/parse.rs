@@ -10,7 +10,7 @@ use super::help::printed;
 use super::near::{Nearest, did_you_mean, nearest};
 use super::options::{Env, Given, Id, OPTIONS, Opt, Source};
 use super::persona::{Persona, Wish, by_long, by_short};
-use super::values::Bad;
+use super::values::{Bad, Shown};
 use crate::config::{Config, LIMITS, LogFilter, WATCH};
 use crate::text::OneLine;
 
@@ -25,7 +25,7 @@ const PREFIX: &str = "FOSTER_";
 fn next(parser: &mut lexopt::Parser) -> Result<Option<Arg<'_>>, String> {
     parser.next().map_err(|error| match error {
         lexopt::Error::UnexpectedValue { option, value } => {
-            format!("option {option} takes no value, but '{}' was given", OneLine(value.as_bytes()))
+            format!("option {option} takes no value, but '{}' was given", Shown(value.as_bytes()))
         }
         _ => "the options cannot be read".to_owned(),
     })
@@ -49,23 +49,20 @@ fn unknown_option(name: &str, persona: Option<&Persona>, args: &[&CStr]) -> Stri
             nearest.offer(&format!("-{short}"));
         }
     }
-    format!("unknown option '{}'{}", OneLine(name.as_bytes()), did_you_mean(nearest.found()))
+    format!("unknown option '{}'{}", Shown(name.as_bytes()), did_you_mean(nearest.found()))
 }
 
 /// The kernel hands over all that follows the program in a `#!` line as one word.
 #[cold]
 fn one_word(word: &[u8]) -> String {
-    let word = OneLine(word);
-    format!(
-        "'{word}' is one word; give each option, value and argument as a word of its own (in a #! line: \
-         #!/usr/bin/env -S foster {word})"
-    )
+    let word = Shown(word);
+    format!("'{word}' is one word; give each by itself (#!/usr/bin/env -S foster {word})")
 }
 
 /// An option's value, in the same word or in the next one. There it must not look like an option, since the value was
 /// forgotten then, and the option would be lost.
 fn value_of(parser: &mut lexopt::Parser, name: &str, wanted: (&str, &str)) -> Result<OsString, String> {
-    let (placeholder, accepted) = wanted;
+    let (_, accepted) = wanted;
     if let Some(value) = parser.optional_value() {
         let is_short = !name.starts_with("--");
         return if is_short && value.as_bytes().starts_with(b" ") {
@@ -79,12 +76,9 @@ fn value_of(parser: &mut lexopt::Parser, name: &str, wanted: (&str, &str)) -> Re
     if let Some(value) = words.as_mut().and_then(|words| words.next_if(is_value)) {
         return Ok(value);
     }
-    let next = words.as_ref().and_then(|words| words.peek()).map(|word| OneLine(word.as_bytes()));
-    let instead = match next {
-        Some(next) => format!(", but '{next}' follows; if that is meant, write {name}={next}"),
-        None => String::new(),
-    };
-    Err(format!("option {name} needs {placeholder}: {accepted}{instead}"))
+    let next = words.as_ref().and_then(|words| words.peek()).map(|word| Shown(word.as_bytes()));
+    let instead = next.map_or(String::new(), |next| format!("; write {name}={next} if meant"));
+    Err(format!("option {name} needs {accepted}{instead}"))
 }
 
 /// The variables that Kubernetes gives to each container where a Service is named foster.
@@ -135,9 +129,8 @@ fn log_filter(value: &[u8]) -> Result<Option<LogFilter>, String> {
     }
     LogFilter::parse(text).map(Some).ok_or_else(|| {
         format!(
-            "variable {LOG_VARIABLE}: '{}' is no log filter and is ignored{}; give a level (off, error, warn, info, debug, \
-             trace) or foster=LEVEL",
-            OneLine(value),
+            "variable {LOG_VARIABLE}: '{}' is ignored{}; give off, error, warn, info, debug or trace",
+            Shown(value),
             did_you_mean(nearest(value, &["off", "error", "warn", "info", "debug", "trace"]))
         )
     })
@@ -214,8 +207,8 @@ impl<'a> CommandLine<'a> {
                 limits => limits,
             },
             // The peer takes any word.
-            Some((placeholder, accepted)) if persona.is_some() => {
-                Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
+            Some((_, accepted)) if persona.is_some() => {
+                Some(parser.value().map_err(|_| format!("option {name} needs {accepted}"))?)
             }
             Some(wanted) => Some(value_of(parser, name, wanted)?),
             None => None,
@@ -267,12 +260,10 @@ impl<'a> CommandLine<'a> {
             ));
         }
         let command = self.config.command.first();
-        let unwanted = command.map(|word| OneLine(word.to_bytes()));
+        let unwanted = command.map(|word| Shown(word.to_bytes()));
         if self.is_check {
             if let Some(word) = unwanted {
-                self.refuse(format_args!(
-                    "option --check runs no command, but '{word}' was given; limits are {LIMITS}"
-                ));
+                self.refuse(format_args!("option --check runs no command, but '{word}' was given; it takes {LIMITS}"));
             }
         } else if self.config.pause {
             if let Some(word) = unwanted {
@@ -301,7 +292,7 @@ impl<'a> CommandLine<'a> {
         self.given.note(opt.id, true, self.source);
         let value = value.unwrap_or_default();
         opt.setter()(&mut self.config, value).map_err(|bad| {
-            let shown = OneLine(value);
+            let shown = Shown(value);
             match bad {
                 Bad::Because(reason) => format!("'{shown}' is not accepted: {reason}"),
                 Bad::Value | Bad::Like(_) => {
@@ -338,7 +329,7 @@ impl<'a> CommandLine<'a> {
     /// One variable of the environment.
     #[cold]
     fn apply_variable(&mut self, opt: &Opt, value: &[u8]) -> Result<(), String> {
-        let shown = OneLine(value);
+        let shown = Shown(value);
         match opt.env {
             Env::None => Ok(()),
             Env::Flag | Env::FlagOrValue => match value.to_ascii_lowercase().as_slice() {
@@ -382,7 +373,7 @@ mod tests {
         assert_eq!(log_filter(b" "), Ok(None));
         assert_eq!(log_filter(b" debug\n"), Ok(LogFilter::parse("debug")));
         for (value, meant) in
-            [(&b"wran"[..], "(did you mean warn?)"), (b"\xff", "'\\xff' is no log filter"), (b"a/b", "'a/b'")]
+            [(&b"wran"[..], "(did you mean warn?)"), (b"\xff", "'\\xff' is ignored"), (b"a/b", "'a/b'")]
         {
             assert!(log_filter(value).is_err_and(|error| error.contains(meant)), "{value:?}: {:?}", log_filter(value));
         }

@@ -1,15 +1,16 @@
 //! Reads the values of options, and says what is wrong with one.
 
 use std::ffi::CString;
+use std::fmt;
 use std::time::Duration;
 
 use super::near::{Nearest, did_you_mean, nearest};
 use crate::config::{Config, Limits, LogFormat, UserSpec, WatchConfig, parse_duration};
 use crate::signal::{ACCEPTED, BadRewrite, Signal};
-use crate::text::OneLine;
+use crate::text::{OneLine, Short};
 
 pub const CODE: &str = "a code from 0 to 255";
-pub const FROM_TO: &str = "two signals by name or number, or TO 0 to drop FROM, for example TERM:QUIT";
+pub const FROM_TO: &str = "two signals like TERM:QUIT, or TERM:0";
 
 /// What is wrong with an option's value.
 pub enum Bad {
@@ -19,6 +20,15 @@ pub enum Bad {
     Like(String),
     /// It is not accepted, for this reason.
     Because(String),
+}
+
+/// A value as a refusal shows it: long enough to be found again, and the line stays short.
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Short(&OneLine(self.0), 20).fmt(f)
+    }
 }
 
 /// For an option that is accepted and changes nothing, and for those that print and exit.
@@ -72,7 +82,11 @@ pub fn watch(value: &[u8]) -> Result<WatchConfig, Bad> {
     if value.is_empty() {
         return Ok(WatchConfig::default());
     }
-    WatchConfig::parse(text(value)?).ok_or_else(|| limits_like(value, &["zombies", "pids", "every"]))
+    match WatchConfig::parse(text(value)?) {
+        Some(watch) if watch.every >= WatchConfig::LEAST => Ok(watch),
+        Some(_) => Err(Bad::Because("every= is 1s at least".to_owned())),
+        None => Err(limits_like(value, &["zombies", "pids", "every"])),
+    }
 }
 
 /// The names in `NAME=VALUE,NAME=VALUE`.
@@ -112,7 +126,7 @@ pub fn catchable(value: &[u8]) -> Result<Signal, Bad> {
     if signal.is_catchable() {
         return Ok(signal);
     }
-    Err(Bad::Because(format!("{signal} cannot be caught, so it would hit foster alone and leave the command running")))
+    Err(Bad::Because(format!("{signal} cannot be caught, so the command would not get it")))
 }
 
 /// `FROM:TO`.
@@ -124,16 +138,20 @@ pub fn rewrite(config: &mut Config, value: &[u8]) -> Result<(), Bad> {
 fn wrong_half(text: &str, bad: BadRewrite) -> String {
     let (from, to) = text.split_once(':').unwrap_or((text, ""));
     match bad {
-        BadRewrite::NoColon => "give FROM:TO, for example TERM:QUIT".to_owned(),
-        BadRewrite::From => format!("{}; FROM is {ACCEPTED}", no_signal(from)),
-        BadRewrite::To => format!("{}; TO is {ACCEPTED}, or 0 to drop", no_signal(to)),
+        BadRewrite::NoColon => format!("give {FROM_TO}"),
+        BadRewrite::From => no_signal(from, ""),
+        BadRewrite::To => no_signal(to, ", or 0 to drop"),
         BadRewrite::Uncatchable(from) => format!("{from} never reaches a program, so it cannot be rewritten"),
         BadRewrite::Chld => format!("{} is foster's own and never forwarded", Signal::CHLD),
     }
 }
 
-fn no_signal(typed: &str) -> String {
-    format!("'{}' is no signal{}", OneLine(typed.as_bytes()), did_you_mean(near_signal(typed.as_bytes())))
+fn no_signal(typed: &str, or: &str) -> String {
+    let shown = Shown(typed.as_bytes());
+    match near_signal(typed.as_bytes()) {
+        None => format!("'{shown}' is not {ACCEPTED}{or}"),
+        meant => format!("'{shown}' is no signal{}", did_you_mean(meant)),
+    }
 }
 
 /// A code, or `stop`.

@@ -19,10 +19,11 @@ pub(super) fn stop_if_told(state: &State, signal: Signal, actions: &mut Vec<Acti
 /// again (signal(7)).
 pub(super) fn stop_with_leftovers(state: &mut State, delivery: Delivery, actions: &mut Vec<Action>) {
     let Phase::Ended { suspended, .. } = &mut state.phase else { return };
+    let is_kernels = matches!(delivery.sender, Sender::Kernel);
     let stops = match delivery.signal {
         // Away from a terminal no shell would continue foster, and a stop request would find it standing still.
-        Signal::TSTP => state.is_pid1 || state.had_terminal || delivery.sender == Sender::Kernel,
-        Signal::TTIN | Signal::TTOU => delivery.sender == Sender::Kernel,
+        Signal::TSTP => state.is_pid1 || state.had_terminal || is_kernels,
+        Signal::TTIN | Signal::TTOU => is_kernels,
         _ => false,
     };
     if !stops {

@@ -398,7 +398,7 @@ pub fn step(state: &mut State, event: Event, now: Option<Duration>, actions: &mu
 
 fn on_signal(state: &mut State, delivery: Delivery, now: Option<Duration>, actions: &mut Vec<Action>) {
     // SIGCHLD says that there is something to reap, which foster does next.
-    if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || delivery.sender == Sender::Myself {
+    if delivery.signal == Signal::CHLD || delivery.signal.is_reserved() || matches!(delivery.sender, Sender::Myself) {
         return;
     }
     if matches!(state.phase, Phase::Paused) {

@@ -337,8 +337,7 @@ impl State {
     /// What foster makes of the command's death. With `-e stop`, an end by the signal that asked for it is a success. So is
     /// the exit code that a shell or a JVM makes of that signal after it has caught it: both look the same from outside.
     fn outcome(&self, death: Death) -> Outcome {
-        let by_request = Signal::new(i32::from(death.code()).saturating_sub(128))
-            .is_some_and(|signal| self.asked_with.contains(signal));
+        let by_request = by_signal(death).is_some_and(|signal| self.asked_with.contains(signal));
         if self.ok_stop && by_request {
             return Outcome::Code(0);
         }
@@ -352,10 +351,12 @@ fn cause_of(state: &State, death: Option<Death>, now: Duration) -> Cause {
         Some(Death::Killed { signal, .. }) => Some(signal),
         Some(Death::Exited(_)) | None => None,
     };
+    // A terminal's Ctrl-C goes to the command alone. A command that has caught it says so by its exit code, if it keeps to
+    // what shells, the JVM and others do. Where it exits with another, foster cannot know of the Ctrl-C.
+    let from_terminal = death.and_then(by_signal).filter(|signal| is_terminals(*signal) && state.had_terminal);
+    let is_terminals_doing = from_terminal.is_some_and(|signal| !state.forwarded.contains(signal));
     match (killed_by, state.request_to_command()) {
-        (Some(signal), _) if is_terminals(signal) && state.had_terminal && !state.forwarded.contains(signal) => {
-            Cause::Terminal
-        }
+        (Some(_), _) | (None, None) if is_terminals_doing => Cause::Terminal,
         // In a pipeline a reader that has seen enough ends its writer this way; no shell says a word about it.
         (Some(Signal::PIPE), _) if !state.is_pid1 => Cause::Unasked,
         (Some(signal), _) if !state.forwarded.contains(signal) => Cause::Incident,
@@ -365,6 +366,11 @@ fn cause_of(state: &State, death: Option<Death>, now: Duration) -> Cause {
         (Some(_), None) => Cause::Forwarded,
         (None, None) => Cause::Unasked,
     }
+}
+
+/// The signal that ended it, or that it has caught and names in its exit code, as shells and the JVM do.
+fn by_signal(death: Death) -> Option<Signal> {
+    Signal::new(i32::from(death.code()).saturating_sub(128))
 }
 
 /// The signals that a terminal sends to its foreground group by itself: Ctrl-C, Ctrl-\ and the line going away.

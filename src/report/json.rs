@@ -2,8 +2,9 @@
 
 use nix::errno::Errno;
 
+use super::words::Scene;
 use crate::exit::{Death, Outcome};
-use crate::facts::{Cause, CommandEnd, OomKills, Orphan, Report, Summary};
+use crate::facts::{Cause, CommandEnd, Lack, OomKills, Orphan, Report, Summary};
 use crate::output::Object;
 use crate::signal::{Delivery, Sender};
 use crate::text::OneLine;
@@ -37,9 +38,9 @@ pub fn event(report: &Report) -> &'static str {
 }
 
 /// The line's facts.
-pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
+pub fn members(object: &mut Object<'_>, report: &Report, scene: &Scene<'_>) {
     if is_about_command(report) {
-        object.text("command", OneLine(command));
+        object.text("command", OneLine(scene.command));
     }
     match report {
         Report::Started { pid } => object.plain("pid", pid),
@@ -55,7 +56,7 @@ pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
             delivery_members(object, *delivery);
             object.text("forwarded_as", signal);
         }
-        Report::ForwardTooLate(signal) => object.text("signal", signal),
+        Report::ForwardTooLate(signal) | Report::LeftoversContinued(signal) => object.text("signal", signal),
         Report::ForwardFailed { signal, errno } => {
             object.text("signal", signal);
             errno_members(object, *errno);
@@ -68,7 +69,6 @@ pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
             object.text("signal", signal);
             object.plain("continued", continued);
         }
-        Report::LeftoversContinued(signal) => object.text("signal", signal),
         Report::LeftoversAsked { signal, count, .. } | Report::LastCall { signal, count } => {
             object.text("signal", signal);
             object.plain("process_count", count);
@@ -78,7 +78,8 @@ pub fn members(object: &mut Object<'_>, report: &Report, command: &[u8]) {
             delivery_members(object, *delivery);
             object.plain("orphans_reaped", orphans);
         }
-        Report::LeftoversUnknown(errno) | Report::Degraded { errno, .. } => errno_members(object, *errno),
+        Report::LeftoversUnknown(errno) => errno_members(object, *errno),
+        Report::Degraded { what, errno } => degraded_members(object, *what, *errno, scene),
         Report::Orphan(orphan) => orphan_members(object, orphan),
         Report::CommandEnded(end) => end_members(object, end),
         Report::Finished(summary) => summary_members(object, summary),
@@ -95,6 +96,13 @@ fn is_about_command(report: &Report) -> bool {
             | Report::PauseEnded { .. }
             | Report::OrphansElsewhere
     )
+}
+
+fn degraded_members(object: &mut Object<'_>, what: Lack, errno: Errno, scene: &Scene<'_>) {
+    if matches!(what, Lack::TerminationLog | Lack::LastWord) {
+        object.text("path", OneLine(scene.termination_log));
+    }
+    errno_members(object, errno);
 }
 
 fn summary_members(object: &mut Object<'_>, summary: &Summary) {
@@ -187,7 +195,10 @@ fn sender_members(object: &mut Object<'_>, sender: Sender) {
         object.plain("sender_pid", pid);
         object.plain("sender_uid", uid);
         if let Some(name) = name {
-            object.text("sender_name", name);
+            object.text("sender_name", name.name);
+            if let Some(arguments) = name.arguments() {
+                object.text("sender_arguments", arguments);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What foster says, and at which level. The words are in `words.rs`, the names and keys of JSON in `json.rs`, and those of
-//! `--check`, `--explain` and `--watch` in `probe.rs`, `explain.rs` and `watch.rs`.
+//! What foster says, and at which level. The words are in `words.rs`, those for ends in `ends.rs`, the names and keys of JSON in
+//! `json.rs`, and those of `--check`, `--explain` and `--watch` in `probe.rs`, `explain.rs` and `watch.rs`.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -11,10 +11,14 @@ use nix::errno::Errno;
 use crate::check::{Blind, Verdict};
 use crate::config::LogConfig;
 use crate::facts::{Cause, CommandEnd, Lack, OomKills, Report, Roll, Summary, Turn, Watched};
+use crate::leftovers::INIT;
 use crate::output::{self, TerminationLog};
-use crate::proc::Stat;
+use crate::proc::{self, Stat};
+use crate::sys;
 use crate::text::OneLine;
+use words::{Alive, Scene};
 
+mod ends;
 pub mod explain;
 mod json;
 pub mod probe;
@@ -25,14 +29,18 @@ mod words;
 pub struct Reporter<'a> {
     command: &'a [u8],
     warn_on_reap: bool,
+    /// Its path is only said.
+    termination_path: &'a CStr,
     termination_log: Option<TerminationLog>,
 }
 
 impl<'a> Reporter<'a> {
     /// A reporter that calls the command by this name, and leaves the reason of an abnormal end at this path. If that
     /// cannot be written, it says so.
-    pub fn new(command: &'a [u8], log: &LogConfig, termination_log: Option<&CStr>) -> Reporter<'a> {
-        let mut reporter = Reporter { command, warn_on_reap: log.warn_on_reap, termination_log: None };
+    pub fn new(command: &'a [u8], log: &LogConfig, termination_log: Option<&'a CStr>) -> Reporter<'a> {
+        let termination_path = termination_log.unwrap_or_default();
+        let mut reporter =
+            Reporter { command, warn_on_reap: log.warn_on_reap, termination_path, termination_log: None };
         match termination_log.map(TerminationLog::at).transpose() {
             Ok(log) => reporter.termination_log = log,
             Err(error) => {
@@ -73,10 +81,16 @@ impl<'a> Reporter<'a> {
 
     #[cold]
     fn write(&self, level: Level, report: &Report) {
-        let text = words::of(report, self.command);
+        let scene = self.scene();
+        let text = words::of(report, &scene);
         output::say(level, json::event(report), format_args!("{text}"), &|object| {
-            json::members(object, report, self.command);
+            json::members(object, report, &scene);
         });
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        let termination_log = self.termination_path.to_bytes();
+        Scene { command: self.command, termination_log, is_pid1: sys::pid() == INIT }
     }
 
     /// Names those who are still alive: pid, name and state of the first few, and how many more.
@@ -87,25 +101,33 @@ impl<'a> Reporter<'a> {
             Roll::GivenUp => "given_up",
             Roll::Refused => "refused_signal",
         };
-        output::say(Level::Warn, event, format_args!("{}", words::roll(roll, alive)), &|object| {
+        let first = alive.iter().take(words::ROLL_NAMES);
+        let named: Vec<Alive> = first.map(|process| Alive { process, title: proc::title(process) }).collect();
+        output::say(Level::Warn, event, format_args!("{}", words::roll(roll, alive.len(), &named)), &|object| {
             if let Roll::Awaited(Some(left)) = roll {
                 object.seconds("left_s", left);
             }
             object.plain("process_count", alive.len());
-            object.list("processes", alive.iter().take(words::ROLL_NAMES), |object, process| {
+            object.list("processes", named.iter(), |object, Alive { process, title }| {
                 object.plain("pid", process.pid);
                 object.text("name", process.name);
+                if let Some(arguments) = title.arguments() {
+                    object.text("arguments", arguments);
+                }
                 object.text("state", process.state_in_words());
             });
         });
     }
 
-    /// foster's last words: the summary, the reason of an abnormal end for those who come later, and what was lost.
+    /// foster's last words: the summary; of an abnormal end, how the command ended and the summary for those who come later;
+    /// and what was lost.
     pub fn finish(&self, summary: Summary) {
         let report = Report::Finished(summary);
         self.say(report);
         if summary.is_abnormal() {
-            self.leave_word(format_args!("{}", words::of(&report, self.command)));
+            let scene = self.scene();
+            let end = Report::CommandEnded(summary.end);
+            self.leave_word(format_args!("{}\nfoster: {}", words::of(&end, &scene), words::of(&report, &scene)));
         }
         output::say_lines_lost();
     }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use super::words::NAME_MOST;
 use crate::check::{Blind, NAMED as PARENTS_NAMED, Parent, Verdict};
 use crate::config::LogFormat;
 use crate::output::{Line, Object};
-use crate::text::Name;
+use crate::text::{Name, Short, Title};
 
 /// Why a health check could not look.
 pub fn blind(reason: Blind) -> impl fmt::Display {
@@ -68,10 +69,13 @@ pub fn members(verdict: &Verdict, object: &mut Object<'_>) {
     object.list("zombies_by_parent", verdict.parents.iter().take(PARENTS_NAMED), |object, parent| {
         object.plain("pid", parent.pid);
         match parent.name {
-            Some(name) => object.text("name", name),
+            Some(name) => object.text("name", name.name),
             None => object.plain("name", "null"),
         }
         object.plain("count", parent.zombies);
+        if let Some(arguments) = parent.name.as_ref().and_then(Title::arguments) {
+            object.text("arguments", arguments);
+        }
         object.plain("tracer", parent.traces);
     });
     let limited = verdict.pids.filter(|pids| pids.limit.is_some());
@@ -92,18 +96,20 @@ impl fmt::Display for Blame<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = if self.0.traces { "tracer" } else { "parent" };
         match (self.0.pid, self.0.name) {
-            (0, _) => f.write_str("a parent outside this PID namespace (docker exec, kubectl exec, nsenter)")?,
-            (pid, Some(name)) => write!(f, "{who} {pid} ({name})")?,
+            (0, _) => f.write_str("a parent outside the container (docker exec, kubectl exec)")?,
+            (pid, Some(name)) => write!(f, "{who} {pid} ({})", Short(&name, NAME_MOST))?,
             (pid, None) => write!(f, "{who} {pid}")?,
         }
         let (zombies, them) = if self.0.zombies == 1 { ("zombie", "it") } else { ("zombies", "them") };
         write!(f, " has {} {zombies} that it has not waited for", self.0.zombies)?;
         match (self.0.pid, self.0.name) {
             _ if self.0.traces => {
-                write!(f, "; their parent cannot reap {them} before it: end the tracer, or let it detach")
+                write!(f, "; end it, or let it detach")
             }
-            (_, Some(name)) if name == Name::new(b"foster") => f.write_str(" yet; that takes microseconds: look again"),
-            (1, _) => write!(f, "; only it can reap {them}, and every orphan: if that goes on, start it under foster"),
+            (_, Some(name)) if name.name == Name::new(b"foster") => {
+                f.write_str(" yet; that takes microseconds: look again")
+            }
+            (1, _) => f.write_str("; it gets orphans and does not reap: start it under foster"),
             _ => write!(f, "; only it can reap {them}: fix or restart it"),
         }
     }
@@ -171,15 +177,33 @@ mod tests {
             ),
             (
                 parent(1, b"app", 4),
-                "parent 1 (app) has 4 zombies that it has not waited for; only it can reap them, and every orphan: if that goes on, start it under foster",
+                "parent 1 (app) has 4 zombies that it has not waited for; it gets orphans and does not reap: start it under foster",
             ),
             (
                 parent(0, b"", 2),
-                "a parent outside this PID namespace (docker exec, kubectl exec, nsenter) has 2 zombies that it has not waited for; only it can reap them: fix or restart it",
+                "a parent outside the container (docker exec, kubectl exec) has 2 zombies that it has not waited for; only it can reap them: fix or restart it",
+            ),
+            (
+                Parent { traces: true, ..parent(5, b"strace", 2) },
+                "tracer 5 (strace) has 2 zombies that it has not waited for; end it, or let it detach",
+            ),
+            (
+                Parent {
+                    name: Some(Title::with_command_line(Name::new(b"python3"), b"python3\0/app/jobs.py\0")),
+                    ..parent(5, b"", 2)
+                },
+                "parent 5 (python3 /app/jobs.py) has 2 zombies that it has not waited for; only it can reap them: fix or restart it",
             ),
         ] {
             assert_eq!(Blame(&who).to_string(), says);
         }
+        let worst = |pid, traces| {
+            let name = Some(Title::with_command_line(Name::new(&[0xff; 15]), &[b'x'; 99]));
+            Blame(&Parent { pid, name, zombies: 4_194_304, traces }).to_string().chars().count()
+        };
+        // With the blanks before it.
+        let lengths = [worst(0, false), worst(1, false), worst(4_194_304, false), worst(4_194_304, true)];
+        assert!(lengths.iter().all(|length| length + 2 < 160), "{lengths:?}");
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::fmt;
 use log::Level;
 
 use super::probe::Decimal;
+use super::words::NAME_MOST;
 use crate::check::{Parent, Verdict};
 use crate::facts::{Turn, Watched};
 use crate::output::Object;
+use crate::text::Short;
 
 /// At which level it is said.
 pub fn level(turn: Turn) -> Level {
@@ -62,7 +64,7 @@ fn zombies(f: &mut fmt::Formatter<'_>, turn: Turn, verdict: &Verdict) -> fmt::Re
 fn blame(f: &mut fmt::Formatter<'_>, worst: &Parent) -> fmt::Result {
     match (worst.pid, worst.name) {
         (0, _) => f.write_str("; a process outside the container")?,
-        (pid, Some(name)) => write!(f, "; pid {pid} ({name})")?,
+        (pid, Some(name)) => write!(f, "; pid {pid} ({})", Short(&name, NAME_MOST))?,
         (pid, None) => write!(f, "; pid {pid}")?,
     }
     let (held, remedy) = match worst.pid {

@@ -17,7 +17,7 @@ use super::search::Search;
 use crate::config::Config;
 use crate::exit::{NOT_EXECUTABLE, NOT_FOUND, OWN_FAILURE};
 use crate::sys::Identity;
-use crate::text::OneLine;
+use crate::text::{OneLine, Short};
 
 /// The command could not be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,11 +32,15 @@ impl Failure {
     /// There is no such file.
     #[cold]
     pub fn not_found(name: &[u8], path: Option<&[u8]>) -> Failure {
-        let where_ = fmt::from_fn(|f| match path {
+        let reason = fmt::from_fn(|f| match path {
+            _ if name.contains(&b' ') => write!(f, "{}", one_word(name)),
             Some(path) => write!(f, "not found in PATH ({})", OneLine(path)),
             None => f.write_str("no such file or directory"),
         });
-        Failure { code: NOT_FOUND, message: format!("cannot run '{}': {where_}{}", OneLine(name), one_word(name)) }
+        Failure {
+            code: NOT_FOUND,
+            message: format!("cannot run '{}': {reason}", Short(&OneLine(name), name_most(name))),
+        }
     }
 
     /// The kernel refused the fork.
@@ -51,7 +55,7 @@ impl Failure {
 
     /// A sandbox refuses a system call that foster cannot do without.
     pub fn refused(call: &str, errno: Errno) -> Failure {
-        let message = format!("cannot supervise a command, {call} is refused: {}", errno.desc());
+        let message = format!("cannot supervise a command: a sandbox refuses {call}: {}", errno.desc());
         Failure { code: OWN_FAILURE, message }
     }
 
@@ -63,8 +67,8 @@ impl Failure {
             None => Ok(()),
         });
         let hint = match errno {
-            Errno::EPERM => " (it takes CAP_SETUID and CAP_SETGID, and a user namespace may deny it)",
-            Errno::EINVAL => " (this user namespace does not map one of the ids, or there are too many groups)",
+            Errno::EPERM => " (no CAP_SETUID, or a user namespace denies it)",
+            Errno::EINVAL => " (this user namespace lacks an id, or too many groups)",
             _ => "",
         };
         let message =
@@ -104,17 +108,20 @@ impl Failure {
     }
 }
 
+/// A path is of use as a whole only. Several words in one may be a script, and their beginning tells which it is.
+fn name_most(name: &[u8]) -> usize {
+    if name.contains(&b' ') { 20 } else { usize::MAX }
+}
+
 /// What is wrong with a command like `"sleep 5"`: a shell made words of it, and nobody else does.
 fn one_word(name: &[u8]) -> impl fmt::Display {
     fmt::from_fn(move |f| {
-        if !name.contains(&b' ') {
-            return Ok(());
+        f.write_str("it is one word; give the command and each argument by itself, like [")?;
+        let words = || name.split(|b| *b == b' ').filter(|word| !word.is_empty());
+        for (i, word) in words().take(2).enumerate() {
+            write!(f, "{}\"{}\"", if i == 0 { "" } else { ", " }, Short(&OneLine(word), 12))?;
         }
-        f.write_str("; it is one word: give the command and each argument as a word of its own, as in [")?;
-        for (i, word) in name.split(|b| *b == b' ').filter(|word| !word.is_empty()).enumerate() {
-            write!(f, "{}\"{}\"", if i == 0 { "" } else { ", " }, OneLine(word))?;
-        }
-        f.write_str("]")
+        f.write_str(if words().count() > 2 { ", ...]" } else { "]" })
     })
 }
 
@@ -213,4 +220,35 @@ fn as_user(config: &Config) -> impl fmt::Display {
         Some(user) => write!(f, " as user '{user}'"),
         None => Ok(()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UserSpec;
+
+    /// `foster[4194304]: error: ` stands in front. Paths and PATH are the user's, and of use as a whole only.
+    #[test]
+    fn why_a_start_failed_has_fewer_than_160_characters_without_the_users_paths() {
+        let user = UserSpec::parse(b"app");
+        let config = Config { user, directory: Some(c"/srv".to_owned()), ..Config::default() };
+        let identity = Identity { uid: 1_000_680_000, gid: 1000, groups: Vec::new() };
+        let words = [&b"x "[..], &[b'y'; 300], b" z"].concat();
+        let mut failures = vec![
+            Failure::not_found(&words, Some(b"/bin")),
+            Failure::not_found(b"server", Some(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")),
+            Failure::not_found(b"./server", None),
+            Failure::too_many_processes(&config),
+            Failure::no_shell(&config, c"/docker-entrypoint.sh", c"/bin/sh", Errno::ENOENT),
+        ];
+        for errno in [Errno::EPERM, Errno::EINVAL, Errno::EAGAIN, Errno::EACCES] {
+            failures.push(Failure::no_process(errno));
+            failures.push(Failure::refused("rt_sigtimedwait(2)", errno));
+            failures.push(Failure::no_user(&config, Some(&identity), errno));
+            failures.push(Failure::no_directory(&config, errno));
+        }
+        for Failure { message, .. } in failures {
+            assert!("foster[4194304]: error: ".len() + message.chars().count() < 160, "{message}");
+        }
+    }
 }

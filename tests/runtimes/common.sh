@@ -82,4 +82,4 @@ remove_cgroups() {
 }
 
 # The reason of an OOM kill, in foster's error line and in the termination log.
-OOM="was killed by SIGKILL \(signal 9\), no core dump.*; the cgroup's oom_kill count rose by 1 meanwhile: out of memory"
+OOM="out of memory \\(oom_kill rose by 1\\): command \\S*fixture was killed by SIGKILL \\(signal 9\\); ran .*, pid [0-9]+"

@@ -64,7 +64,7 @@ scene orphans
 is '200 orphans are reaped' "$(said '^reaped 200 zombies 0$') $(said '^code 0$')" 'yes yes'
 is 'each of them is said' "$(grep -c 'debug: reaped orphan ' "$work/out")" 200
 scene subreaper
-is 'a subreaper reaps too' "$(said 'reaped orphan .*: exited with status 23,') $(said 'not a subreaper')" 'yes no'
+is 'a subreaper reaps too' "$(said 'reaped orphan .*: exited with status 23,') $(said 'cannot become a subreaper')" 'yes no'
 scene not-found
 is 'what the child could not execute its parent says' "$(said 'error: .*nonexistent.*') $(said '^code 127$')" 'yes yes'
 scene not-executable

@@ -43,7 +43,7 @@ is '--init: 100 orphans are reaped' \
     "$(run "${init[@]}" program fixture orphans 100 1 apart) $(said '^reaped 100 zombies 0$')" '0 yes'
 is '--init, with everything taken away' "$(run --read-only --cap-drop all --security-opt no-new-privileges \
     --pids-limit 20 "${init[@]}" program fixture orphans 3 1 apart)" 0
-is '--init: out of memory' "$(run --memory 32m "${init[@]}" program fixture eat-memory) $(said "error: .* $OOM$")" '137 yes'
+is '--init: out of memory' "$(run --memory 32m "${init[@]}" program fixture eat-memory) $(said "error: $OOM$")" '137 yes'
 code=0
 in_terminal "${PODMAN[@]}" run --rm -it "${init[@]}" program fixture exit 6 >"$work/out" 2>&1 || code=$?
 is '--init, in a terminal' $code 6

@@ -197,7 +197,7 @@ fn a_pid_1_that_is_no_init_is_told_apart() {
         let run = Foster::new(&fixture(), Place::Pid1).run(&["runner", "5"]);
         assert_eq!(runner(&run), 1);
         let (code, stdout, _) = check(&run, &binary, &["zombies=4"]);
-        let advice = "only it can reap them, and every orphan: if that goes on, start it under foster";
+        let advice = "it gets orphans and does not reap: start it under foster";
         assert!(
             code == 1 && stdout.contains("  parent 1 (runner) has 5 zombies ") && stdout.contains(advice),
             "{stdout}"

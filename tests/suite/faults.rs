@@ -30,12 +30,12 @@ fn a_refused_call_costs_one_line_at_most() {
         for errno in REFUSALS {
             let subreaper = match place {
                 Place::Pid1 => "",
-                Place::Subreaper => "warning: not a subreaper, so orphans go to another process: ",
+                Place::Subreaper => "warning: foster cannot become a subreaper, so it gets no orphans: ",
             };
             for (call, option, line) in [
                 ("subreaper", "-g", subreaper),
-                ("parent-death", "-pHUP", "warning: the death of foster's parent will go unnoticed: "),
-                ("setpgid", "-g", "warning: the command has no process group of its own: "),
+                ("parent-death", "-pHUP", "warning: --parent-death has no effect: "),
+                ("setpgid", "-g", "warning: the command has no process group of its own, so --group has no effect: "),
                 ("close_range", "-g", ""),
                 ("pwritev2", "-g", ""),
             ] {
@@ -116,7 +116,7 @@ fn without_the_calls_that_it_waits_with_nothing_is_started() {
             ] {
                 let Finished { end, lines, stderr } = refused(binary, place, errno, call).run(command).finish();
                 assert_eq!((end, lines), (End::Exited(125), vec![]), "{call}: {stderr}");
-                let line = format!("error: cannot supervise a command, {call}(2) is refused: {reason}");
+                let line = format!("error: cannot supervise a command: a sandbox refuses {call}(2): {reason}");
                 assert!(said(&stderr)[0].starts_with(&line) && stderr.lines().count() == 1, "{stderr}");
             }
         }
@@ -401,7 +401,7 @@ fn whichever_standard_descriptors_are_closed_the_code_is_right() {
                 assert_eq!(stderr.is_empty(), closed & 4 != 0, "{closing:?}: {stderr}");
             }
             let words = std::fs::read_to_string(&log).unwrap();
-            assert!(words.lines().all(|line| line.starts_with("foster: ")) && words.lines().count() == 4, "{words}");
+            assert!(words.lines().all(|line| line.starts_with("foster: ")) && words.lines().count() == 6, "{words}");
         }
     });
 }

@@ -82,7 +82,7 @@ struct Orphan {
 const EXITS_23: Orphan = Orphan { query: "exit=23", death: "exited with status 23" };
 /// What a worker exits with that could not boot, for which gunicorn gives up.
 const EXITS_3: Orphan = Orphan { query: "exit=3", death: "exited with status 3" };
-const KILLED: Orphan = Orphan { query: "signal=9", death: "was killed by SIGKILL (signal 9), no core dump" };
+const KILLED: Orphan = Orphan { query: "signal=9", death: "killed by SIGKILL (signal 9)" };
 
 /// Where `make test` installs what it needs from PyPI.
 pub fn venvs() -> PathBuf {

@@ -23,6 +23,16 @@ pub enum Place {
     Subreaper,
 }
 
+impl Place {
+    /// What foster calls that which sends signals from outside.
+    pub fn outside(self) -> &'static str {
+        match self {
+            Place::Pid1 => "outside the container",
+            Place::Subreaper => "outside this PID namespace",
+        }
+    }
+}
+
 pub const PLACES: [Place; 2] = [Place::Pid1, Place::Subreaper];
 
 /// The binaries under test: TEST_BINARIES (colons between them), which `make test` sets to the release builds for

@@ -26,8 +26,7 @@ fn a_pause_ends_with_0_on_sigterm_and_sigint_and_nothing_else() {
             run.signal(signal);
             let Finished { end, lines, stderr } = run.finish();
             assert_eq!((end, lines), (End::Exited(0), vec![]), "{stderr}");
-            let ended =
-                format!("info: finished: {name} from outside this PID namespace ended the pause; orphans reaped: 0");
+            let ended = format!("info: finished: {name} from {} ended the pause; orphans reaped: 0", place.outside());
             assert!(stderr.trim_end().ends_with(&ended), "{stderr}");
         }
     });
@@ -47,7 +46,7 @@ fn a_pause_reaps() {
         run.signal(15);
         let Finished { end, stderr, .. } = run.finish();
         assert_eq!(end, End::Exited(0));
-        assert!(stderr.contains("): was killed by SIGKILL") && stderr.contains("orphans reaped: 2"), "{stderr}");
+        assert!(stderr.contains("): killed by SIGKILL") && stderr.contains("orphans reaped: 2"), "{stderr}");
     });
 }
 

@@ -137,8 +137,8 @@ fn an_orphan_is_said_in_full_at_debug_and_not_at_all_by_default() {
             for (end, count) in [
                 ("(fixture): exited with status 0, age ", 1),
                 ("(fixture): exited with status 23, age ", 1),
-                ("(fixture): was killed by SIGKILL (signal 9), no core dump, age ", 1),
-                ("(fixture): was killed by SIGRTMIN+2 (signal 36), no core dump, age ", 1),
+                ("(fixture): killed by SIGKILL (signal 9), age ", 1),
+                ("(fixture): killed by SIGRTMIN+2 (signal 36), age ", 1),
             ] {
                 assert_eq!(lines.iter().filter(|line| line.contains(end)).count(), count, "{end}: {stderr}");
             }

@@ -734,7 +734,8 @@ fn as_pid_1_a_ctrl_z_is_undone() {
         terminal.expect_foreground("cat");
         for _ in 0..2 {
             terminal.keys(CTRL_Z);
-            terminal.expect("warning: command cat was stopped by SIGTSTP; no shell could continue it, so foster did");
+            terminal
+                .expect("warning: command cat was suspended by SIGTSTP; no shell can continue it here, so foster did");
         }
         terminal.line("words");
         terminal.expect("words");
@@ -754,7 +755,9 @@ fn in_a_pane_a_command_that_somebody_stops_and_continues_goes_on() {
         let cat = only_child(own);
         for _ in 0..2 {
             send(cat, SIGSTOP);
-            terminal.expect("warning: command cat was stopped by SIGSTOP and stays so until somebody sends it SIGCONT");
+            terminal.expect(
+                "warning: command cat was suspended by SIGSTOP and stands still until somebody sends it SIGCONT",
+            );
             assert_eq!(state(cat), 'T');
             // foster has tried to stop, and has given the terminal back.
             terminal.expect_foreground("cat");
@@ -779,8 +782,9 @@ fn in_a_pane_a_ctrl_z_is_undone() {
             terminal.expect_foreground("cat");
             for _ in 0..2 {
                 terminal.keys(CTRL_Z);
-                terminal
-                    .expect("warning: command cat was stopped by SIGTSTP; no shell could continue it, so foster did");
+                terminal.expect(
+                    "warning: command cat was suspended by SIGTSTP; no shell can continue it here, so foster did",
+                );
                 terminal.expect_foreground("cat");
                 terminal.line("words");
                 terminal.expect("words");
@@ -861,7 +865,7 @@ fn as_pid_1_a_ctrl_z_for_leftovers_is_undone() {
         terminal.expect("patient got 15");
         terminal.expect("patient got 18");
         terminal.keys(CTRL_Z);
-        terminal.expect(" left behind got SIGTSTP; no shell could continue it, so foster did");
+        terminal.expect(" left behind got SIGTSTP; no shell can continue it here, so foster did");
         terminal.expect("patient got 18");
         terminal.keys(CTRL_C);
         terminal.expect("patient got 2");
@@ -878,7 +882,9 @@ fn a_terminal_that_cannot_be_handed_on_is_one_line_and_the_command_runs() {
         let fixture = fixture();
         let before = [fixture.to_str().unwrap(), "refusing", "1", "tcsetpgrp"];
         let mut terminal = Terminal::run(&[&before[..], &[foster, "sh", "-c", "exit 7"]].concat());
-        terminal.expect("warning: the command did not get the terminal: Operation not permitted");
+        terminal.expect(
+            "warning: the command did not get the terminal, so job control may not work: Operation not permitted",
+        );
         poll("foster ends", || terminal.child.try_wait().expect("wait").is_some_and(|status| status.code() == Some(7)));
     });
 }

@@ -690,7 +690,7 @@ fn a_sender_that_the_kernel_has_dropped_is_not_said_to_be_outside() {
             let Finished { end, stderr, .. } = hostile(foster, &["send-to-foster", act]).finish();
             assert_eq!(end, End::Exited(7), "{stderr}");
             assert!(stderr.contains(&format!("{name} ")), "{stderr}");
-            assert!(!stderr.contains(&format!("{name} from outside this PID namespace forwarded")), "{stderr}");
+            assert!(!stderr.contains(&format!("{name} from {} forwarded", place.outside())), "{stderr}");
         }
     });
 }

@@ -141,11 +141,7 @@ fn a_user_that_cannot_be_had_is_one_line_and_125_and_nothing_is_started() {
         ("app:nobody-here", "", "group 'nobody-here' is unknown: there is no such name in /etc/group"),
         ("bad", "", "the line about user 'bad' in /etc/passwd is malformed: an id is missing or out of range"),
         ("app:bad", "", "the line about group 'bad' in /etc/group is malformed: an id is missing or out of range"),
-        (
-            "4294967295",
-            "",
-            "'4294967295' is not accepted; give USER, USER:GROUP or :GROUP, each a name or an id from 0",
-        ),
+        ("4294967295", "", "'4294967295' is not accepted; give USER, USER:GROUP or :GROUP, each a name or an id;"),
         ("", "", "'' is not accepted; give USER, USER:GROUP or :GROUP"),
         (
             "app",

@@ -208,7 +208,7 @@ fn quit_is_a_stop(binary: &Path, place: Place) -> Foster {
 }
 
 fn assert_asked_to_stop_by(finished: &Finished, signal: &str) {
-    let asked = format!("after {signal} from outside this PID namespace had asked it to stop");
+    let asked = format!("info: asked to stop by {signal} from outside ");
     assert!(finished.stderr.contains(&asked), "{finished:?}");
 }
 

@@ -15,6 +15,25 @@ fn in_a_shell_ctrl_c_and_a_closed_pipe_are_no_incidents() {
     assert_eq!(end(true, false, Signal::PIPE), Cause::Incident);
 }
 
+/// The terminal sends it to the command alone, so foster knows of it by the exit code that programs make of it.
+#[test]
+fn a_ctrl_c_that_the_command_has_caught_is_known_by_its_exit_code() {
+    let end = |has_terminal, events: &[Event], code| {
+        let events = [events, &[died(COMMAND, Death::Exited(code))]].concat();
+        cause(&steps(&mut state(&Config::default(), true, has_terminal), &events))
+    };
+    for (code, expected) in
+        [(130, Cause::Terminal), (131, Cause::Terminal), (129, Cause::Terminal), (143, Cause::Unasked)]
+    {
+        assert_eq!(end(true, &[], code), expected, "{code}");
+        assert_eq!(end(false, &[], code), Cause::Unasked, "{code}, away from a terminal");
+    }
+    assert_eq!(end(true, &[], 0), Cause::Unasked);
+    let asked = end(true, &[Event::Signal(delivery(2, OTHER))], 130);
+    assert!(matches!(asked, Cause::StopRequest { signal: Signal::INT, .. }), "{asked:?}");
+    assert_eq!(end(true, &[Event::Signal(delivery(3, OTHER))], 131), Cause::Unasked, "it was forwarded");
+}
+
 #[test]
 fn what_the_terminal_ended_the_command_with_is_for_fosters_group_too_if_foster_dies_of_it() {
     let plain = Config::default();
