@@ -333,9 +333,11 @@ impl fmt::Display for WatchConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Limits { zombies, pids_percent } = self.limits;
         write!(f, "zombies={zombies},pids={pids_percent}%,every=")?;
+        // Not as_millis(), since to write its u128 takes 1.2 KB of code.
+        let seconds = self.every.as_secs();
         match self.every.subsec_millis() {
-            0 => write!(f, "{}s", self.every.as_secs()),
-            _ => write!(f, "{}ms", self.every.as_millis()),
+            0 => write!(f, "{seconds}s"),
+            millis => write!(f, "{}ms", seconds.saturating_mul(1000).saturating_add(u64::from(millis))),
         }
     }
 }
