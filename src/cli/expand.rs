@@ -102,6 +102,7 @@ impl<'a> Expansion<'a, '_, '_> {
             }
             [b'-', rest @ ..] => (value.is_some(), rest),
             [b':', b'-' | b'?', rest @ ..] => (is_full, rest),
+            [] => return Err(self.unreadable("a } is missing")),
             _ => return Err(self.unreadable("the name is followed by something else")),
         };
         let is_demand = self.rest.starts_with(b":?");
@@ -221,10 +222,8 @@ mod tests {
             ("${NONE:?give a port}", "option --expand-env: NONE: give a port"),
             ("${EMPTY:?a\nb ${x}}", "option --expand-env: EMPTY: a\\nb ${x}"),
             ("${NONE:?}", "option --expand-env: NONE: it is not set, or empty"),
-            (
-                "${PORT",
-                "option --expand-env: '${PORT' cannot be read: the name is followed by something else; it takes $NAME",
-            ),
+            ("${PORT", "option --expand-env: '${PORT' cannot be read: a } is missing; it takes $NAME"),
+            ("${PORT:", "option --expand-env: '${PORT:' cannot be read: the name is followed by something else;"),
             ("${PORT:-", "option --expand-env: '${PORT:-' cannot be read: a } is missing;"),
             ("${}", "option --expand-env: '${}' cannot be read: a name is missing;"),
             ("${1}", "option --expand-env: '${1}' cannot be read: a name is missing;"),

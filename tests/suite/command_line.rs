@@ -188,7 +188,7 @@ fn a_variable_that_is_not_set_is_one_line_and_nothing_is_started() {
             ("${NO_PORT:?set it}", "option --expand-env: NO_PORT: set it\n"),
             (
                 "${NO_PORT",
-                "option --expand-env: '${NO_PORT' cannot be read: the name is followed by something else; it takes $NAME, ",
+                "option --expand-env: '${NO_PORT' cannot be read: a } is missing; it takes $NAME, ",
             ),
         ] {
             let _ = std::fs::remove_file(&log);
