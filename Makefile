@@ -213,5 +213,12 @@ target/servers target/emulator target/fish target/registry target/docker target/
 # Kernels of other architectures, and what is run there.
 target/foreign: tests/foreign.sh | packages
 	tests/foreign.sh $@
+# The unit tests too, for those of the system calls; cargo says where it has put them.
+FOREIGN := armv7 aarch64 s390x ppc64le
 foreign-fixtures: architectures
-	for arch in armv7 aarch64 s390x ppc64le; do packaging/cargo $$arch build --release --example fixture || exit; done
+	for arch in $(FOREIGN); do \
+	    packaging/cargo $$arch build --release --example fixture && \
+	    said=$$(packaging/cargo $$arch test --lib --no-run 2>&1) || { echo "$$said" >&2; exit 1; }; \
+	    unit=$$(sed -n 's/^ *Executable .*(\(.*\))$$/\1/p' <<<"$$said") && \
+	    cp "$$unit" "target/$$(cut -d/ -f2 <<<"$$unit")/release/examples/unit" || exit; \
+	done

@@ -186,10 +186,7 @@ fn a_variable_that_is_not_set_is_one_line_and_nothing_is_started() {
                 "option --expand-env: NO_PORT is not set, and '$NO_PORT' has no default for it, like ${NO_PORT:-word}\n",
             ),
             ("${NO_PORT:?set it}", "option --expand-env: NO_PORT: set it\n"),
-            (
-                "${NO_PORT",
-                "option --expand-env: '${NO_PORT' cannot be read: a } is missing; it takes $NAME, ",
-            ),
+            ("${NO_PORT", "option --expand-env: '${NO_PORT' cannot be read: a } is missing; it takes $NAME, "),
         ] {
             let _ = std::fs::remove_file(&log);
             let args = ["--expand-env", "--termination-log", log.to_str().unwrap(), "sh", "-c", &script, word];

@@ -211,9 +211,8 @@ fn another_user_is_named_with_its_ids_and_its_home_is_expanded() {
         let user = value["user"].as_str().unwrap();
         assert!(user.starts_with("nobody: uid 65534, gid 65534, groups 65534"), "{user}");
         assert_eq!(value["command"], "echo /nonexistent");
-        let started = plainly(
-            Command::new(&binary).args(["-u", "nobody", "--expand-env", "echo", "$HOME"]).env("HOME", "/root"),
-        );
+        let started =
+            plainly(Command::new(&binary).args(["-u", "nobody", "--expand-env", "echo", "$HOME"]).env("HOME", "/root"));
         assert_eq!(String::from_utf8(started.stdout).unwrap(), "/nonexistent\n");
     }
 }
