@@ -130,7 +130,11 @@ test: check $(VENVS) target/servers target/emulator target/fish build architectu
 # A release, and each of it had as its users have it: installed, pulled, run. `make test` does this machine's part alone.
 everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(FOR_ROOT) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
     pacman=pacman-package-manager
-everywhere: release deb target/registry target/emulator target/venv/twine
+# Its images are run as containers.
+.PHONY: root
+root:
+	@((EUID == 0)) || sudo -n true 2>/dev/null || { echo 'missing: root, or sudo that asks for no password' >&2; exit 1; }
+everywhere: root release deb target/registry target/emulator target/venv/twine
 	cargo build --examples
 	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin" \
 	    TEST_DIST=$(CURDIR)/$(DIST) TEST_VENVS=$(CURDIR)/target/venv TEST_BINARIES=$(CURDIR)/$(DIST)/foster-$(ARCH) \
