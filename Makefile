@@ -211,8 +211,10 @@ target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
 target/servers target/emulator target/fish target/registry target/docker target/kernel target/machines: | packages
 	tests/unpack.sh $@ $(DEBS)
-	@# Of all the machines that the emulator knows, those of the table.
-	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)
+	@# Of all the machines that the emulator knows, those of the table. From Debian 13 on these names are links.
+	$(if $(filter %/emulator,$@),cd $@/usr/bin && \
+	    for one in $(EMULATORS); do [ ! -L $$one ] || cp --remove-destination $$(realpath $$one) $$one; done && \
+	    find . -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)
 
 # Kernels of other architectures, and what is run there.
 target/foreign: tests/foreign.sh | packages
