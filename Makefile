@@ -130,7 +130,11 @@ test: check $(VENVS) target/servers target/emulator target/fish build architectu
 # A release, and each of it had as its users have it: installed, pulled, run. `make test` does this machine's part alone.
 everywhere: NEEDS += $(PACKAGERS) $(PACKAGES) $(FOR_ROOT) curl=curl skopeo=skopeo makepkg=makepkg bsdtar=libarchive-tools \
     pacman=pacman-package-manager
-everywhere: release deb target/registry target/emulator target/venv/twine
+# Its images are run as containers.
+.PHONY: root
+root:
+	@((EUID == 0)) || sudo -n true 2>/dev/null || { echo 'missing: root, or sudo that asks for no password' >&2; exit 1; }
+everywhere: root release deb target/registry target/emulator target/venv/twine
 	cargo build --examples
 	PATH="$$PATH:$(CURDIR)/target/emulator/usr/bin" \
 	    TEST_DIST=$(CURDIR)/$(DIST) TEST_VENVS=$(CURDIR)/target/venv TEST_BINARIES=$(CURDIR)/$(DIST)/foster-$(ARCH) \
@@ -207,11 +211,20 @@ target/docker: DEBS := docker.io
 target/kernel: DEBS := linux-image-cloud-amd64
 target/servers target/emulator target/fish target/registry target/docker target/kernel target/machines: | packages
 	tests/unpack.sh $@ $(DEBS)
-	@# Of all the machines that the emulator knows, those of the table.
-	$(if $(filter %/emulator,$@),find $@/usr/bin -type f -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)
+	@# Of all the machines that the emulator knows, those of the table. From Debian 13 on these names are links.
+	$(if $(filter %/emulator,$@),cd $@/usr/bin && \
+	    for one in $(EMULATORS); do [ ! -L $$one ] || cp --remove-destination $$(realpath $$one) $$one; done && \
+	    find . -name 'qemu-*' $(EMULATORS:%=! -name %) -delete)
 
 # Kernels of other architectures, and what is run there.
 target/foreign: tests/foreign.sh | packages
 	tests/foreign.sh $@
+# The unit tests too, for those of the system calls; cargo says where it has put them.
+FOREIGN := armv7 aarch64 s390x ppc64le
 foreign-fixtures: architectures
-	for arch in armv7 aarch64 s390x ppc64le; do packaging/cargo $$arch build --release --example fixture || exit; done
+	for arch in $(FOREIGN); do \
+	    packaging/cargo $$arch build --release --example fixture && \
+	    said=$$(packaging/cargo $$arch test --lib --no-run 2>&1) || { echo "$$said" >&2; exit 1; }; \
+	    unit=$$(sed -n 's/^ *Executable .*(\(.*\))$$/\1/p' <<<"$$said") && \
+	    cp "$$unit" "target/$$(cut -d/ -f2 <<<"$$unit")/release/examples/unit" || exit; \
+	done

@@ -19,6 +19,7 @@ use crate::spawn::{self, Failure, Inherited, Spawned};
 use crate::sys::{self, Disposition, Startup};
 use crate::terminal::{self, Foreground};
 use crate::turns::Clock;
+use crate::user::User;
 use crate::{check, explain, output};
 
 /// Runs foster: what the command line asks for. Returns the exit code, or ends the process.
@@ -75,20 +76,18 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
 /// `--expand-env`. Where the user is another one, `$HOME` is that user's, as in the environment that the command gets.
 #[cold]
 fn run_expanded(config: Config, environment: &[&CStr], mask: SignalSet) -> u8 {
-    // A user who cannot be had is told when the command is to be started.
-    let user = spawn::wanted_user(&config).unwrap_or(None);
-    let for_command = spawn::environment_for(user.as_ref(), environment);
-    let words = match cli::expand_command(config.command, &for_command) {
-        Ok(words) => words,
-        Err(message) => {
-            let name = config.command.first().map_or(&b""[..], |name| name.to_bytes());
-            let reporter = Reporter::new(name, &config.log, config.termination_log.as_deref());
-            reporter.not_started(&message, config.ways.codes.own_failure);
-            return config.ways.codes.own_failure;
-        }
+    let expanded = spawn::wanted_user(&config).and_then(|user| {
+        let for_command = spawn::environment_for(user.as_ref(), environment);
+        let words = cli::expand_command(config.command, &for_command);
+        let words = words.map_err(|message| Failure { code: OWN_FAILURE, message })?;
+        Ok((user, words))
+    });
+    let (user, words) = match expanded {
+        Ok(expanded) => expanded,
+        Err(failure) => return not_started(&config, &reporter_of(&config), &failure),
     };
     let command: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    run_command(&Config { command: &command, ..config }, environment, mask)
+    run_command_as(user, &Config { command: &command, ..config }, environment, mask)
 }
 
 #[cold]
@@ -120,12 +119,23 @@ fn answer_probe(limits: Limits, log: &LogConfig) -> u8 {
 /// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
 /// `mask` is the signal mask that foster was started with, from before it blocked every signal.
-#[inline(never)]
 pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+    match spawn::wanted_user(config) {
+        Ok(user) => run_command_as(user, config, environment, mask),
+        Err(failure) => not_started(config, &reporter_of(config), &failure),
+    }
+}
+
+fn reporter_of<'a>(config: &Config<'a>) -> Reporter<'a> {
+    let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
+    Reporter::new(command, &config.log, config.termination_log.as_deref())
+}
+
+#[inline(never)]
+fn run_command_as(user: Option<User>, config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
     // If SIGCHLD were inherited as ignored, the kernel would reap for us, and the exit status would be lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
-    let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
-    let reporter = Reporter::new(command, &config.log, config.termination_log.as_deref());
+    let reporter = reporter_of(config);
     let own = sys::pid();
     let is_pid1 = own == INIT;
     if !is_pid1 {
@@ -143,7 +153,7 @@ pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u
             None
         }
     };
-    let spawned = match spawn::spawn(config, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
+    let spawned = match spawn::spawn(config, user, environment, Inherited { mask, sigchld }, own, terminal.as_ref()) {
         Ok(spawned) => spawned,
         Err(failure) => return not_started(config, &reporter, &failure),
     };

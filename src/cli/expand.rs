@@ -103,6 +103,7 @@ impl<'a> Expansion<'a, '_, '_> {
             }
             [b'-', rest @ ..] => (value.is_some(), rest),
             [b':', b'-' | b'?', rest @ ..] => (is_full, rest),
+            [] => return Err(self.unreadable("a } is missing")),
             _ => return Err(self.unreadable("after the name comes something else")),
         };
         let is_demand = self.rest.starts_with(b":?");
@@ -222,10 +223,8 @@ mod tests {
             ("${NONE:?give a port}", "option --expand-env: NONE: give a port"),
             ("${EMPTY:?a\nb ${x}}", "option --expand-env: EMPTY: a\\nb ${x}"),
             ("${NONE:?}", "option --expand-env: NONE: it is not set, or empty"),
-            (
-                "${PORT",
-                "option --expand-env: '${PORT': after the name comes something else; give $NAME, ${NAME:-word} or ${NAME:?message}",
-            ),
+            ("${PORT", "option --expand-env: '${PORT': a } is missing; give $NAME, ${NAME:-word} or ${NAME:?message}"),
+            ("${PORT:", "option --expand-env: '${PORT:': after the name comes something else;"),
             ("${PORT:-", "option --expand-env: '${PORT:-': a } is missing;"),
             ("${}", "option --expand-env: '${}': a name is missing;"),
             ("${1}", "option --expand-env: '${1}': a name is missing;"),

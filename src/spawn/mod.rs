@@ -46,13 +46,14 @@ pub struct Spawned {
 }
 
 /// Starts the command in its own process group, in the terminal's foreground if foster was there, or in its own session;
-/// as the user and in the directory that were asked for.
+/// as this user and in the directory that were asked for.
 ///
 /// # Errors
 /// The exit code for foster, and the line that says why.
 #[inline(never)]
 pub fn spawn(
     config: &Config,
+    user: Option<User>,
     environment: &[&CStr],
     inherited: Inherited,
     own: i32,
@@ -60,7 +61,6 @@ pub fn spawn(
 ) -> Result<Spawned, Failure> {
     let Some(name) = config.command.first() else { return Err(Failure::not_found(b"", None)) };
     sys::can_wait_for_children(own).map_err(|errno| Failure::refused("wait4(2)", errno))?;
-    let user = wanted_user(config)?;
     let environment = environment_for(user.as_ref(), environment);
     let environment = &*environment;
     let search = Search::new(name.to_bytes(), environment);

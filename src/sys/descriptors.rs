@@ -104,16 +104,8 @@ pub fn standard(number: c_int) -> BorrowedFd<'static> {
 /// EAGAIN no room for all of it, EPIPE nobody reads (and a SIGPIPE of foster's own is then pending), EBADF closed, ENOSPC
 /// full.
 pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
-    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
-    // The offset is two machine words on every machine. -1: where the file is.
-    let [low, high]: [c_long; 2] = [-1, -1];
-    // SAFETY: the iovec and the bytes live through the call, which only reads them. Raw, because neither nix nor musl has
-    // pwritev2.
-    let written = unsafe {
-        libc::syscall(libc::SYS_pwritev2, libc::STDERR_FILENO, &raw const part, 1, low, high, libc::RWF_NOWAIT)
-    };
-    match Errno::result(written) {
-        Ok(written) => return all_of(bytes, usize::try_from(written).unwrap_or(0)),
+    match pwritev2(standard(libc::STDERR_FILENO), bytes, libc::RWF_NOWAIT) {
+        Ok(written) => return all_of(bytes, written),
         // No room, or this kind of file or this kernel does not know RWF_NOWAIT.
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => {}
         Err(other) => return Err(other),
@@ -129,6 +121,16 @@ pub fn write_stderr(bytes: &[u8]) -> Result<(), Errno> {
         return Err(Errno::EAGAIN);
     }
     all_of(bytes, write(stderr, bytes)?)
+}
+
+/// pwritev2(2), at where the file is. Raw, because neither nix nor musl has it.
+fn pwritev2(file: BorrowedFd, bytes: &[u8], flags: c_int) -> Result<usize, Errno> {
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast::<c_void>(), iov_len: bytes.len() };
+    // The offset is two machine words on every machine. -1: where the file is.
+    let [low, high]: [c_long; 2] = [-1, -1];
+    // SAFETY: the iovec and the bytes live through the call, which only reads them.
+    let written = unsafe { libc::syscall(libc::SYS_pwritev2, file.as_raw_fd(), &raw const part, 1, low, high, flags) };
+    Ok(usize::try_from(Errno::result(written)?).unwrap_or(0))
 }
 
 /// The terminal or FIFO that stderr is, opened once more so that a write cannot wait. `None`: it is something else, or may
@@ -157,4 +159,31 @@ pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// With an argument in the wrong place there would be another offset, or flags that no kernel knows.
+    #[test]
+    fn a_write_goes_where_the_file_is_and_need_not_wait() {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let written = pwritev2(writer.as_fd(), b"line", 0);
+        if written == Err(Errno::ENOSYS) {
+            // No kernel's answer, but that of qemu-user, which does not have this call.
+            return;
+        }
+        assert_eq!(written, Ok(4));
+        let mut read = [0; 4];
+        reader.read_exact(&mut read).expect("what was written");
+        assert_eq!(&read, b"line");
+        // Pipes know it from Linux 6.4 on.
+        while pwritev2(writer.as_fd(), &[0; 4096], libc::RWF_NOWAIT) == Ok(4096) {}
+        let no_more = pwritev2(writer.as_fd(), b"line", libc::RWF_NOWAIT);
+        assert!(matches!(no_more, Err(Errno::EAGAIN | Errno::EOPNOTSUPP)), "{no_more:?}");
+    }
 }

@@ -182,3 +182,43 @@ pub fn ticks_per_second() -> u64 {
     // SAFETY: takes a constant.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A timespec of another size would have parts of its seconds among the nanoseconds.
+    #[test]
+    fn the_clocks_are_the_kernels() {
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").expect("/proc/uptime");
+            let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).expect("seconds");
+            Duration::from_secs_f64(seconds)
+        };
+        // The file has hundredths.
+        let hundredth = Duration::from_millis(10);
+        let (before, now, after) = (uptime(), since_boot(), uptime() + hundredth);
+        assert!(before <= now && now <= after, "{now:?} is not between {before:?} and {after:?}");
+        let earlier = monotonic_time();
+        assert!(earlier <= monotonic_time() && earlier <= since_boot());
+    }
+
+    /// prctl(2) is a C function with `...`: what it is given has to stand where the kernel looks for it.
+    #[test]
+    fn the_parent_death_signal_is_the_one_that_was_set() {
+        let now = || {
+            let mut number: c_int = -1;
+            // SAFETY: number lives through the call, which writes an int.
+            assert_eq!(unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut number, ZERO, ZERO, ZERO) }, 0);
+            number
+        };
+        // qemu-user keeps real-time signals for itself.
+        for number in [10, 15] {
+            assert_eq!(set_parent_death_signal(Signal::new(number).expect("a signal")), Ok(()));
+            assert_eq!(now(), number);
+        }
+        // SAFETY: takes numbers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, ZERO, ZERO, ZERO, ZERO) }, 0);
+        assert_eq!(now(), 0);
+    }
+}

@@ -377,6 +377,15 @@ mod tests {
         set_signal_mask(blocked);
     }
 
+    /// A timespec of another size would be another time, or none that the kernel takes.
+    #[test]
+    fn a_wait_lasts_as_long_as_it_is_told() {
+        let (time, start) = (Duration::from_millis(1_030), std::time::Instant::now());
+        assert_eq!(wait_for_signal(SignalSet::default(), Some(time)).map(|delivery| delivery.signal), None);
+        assert!(start.elapsed() >= time && start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        assert_eq!(can_wait_for_signals(), Ok(()));
+    }
+
     /// With SIGCONT, so that a machine survives a broken check.
     #[test]
     fn nobody_but_pid_1_signals_everybody() {

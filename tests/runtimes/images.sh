@@ -18,6 +18,8 @@ rust_root() { # DIR
     busybox_root "$1"
     mkdir -p "$1"/{toolchain,cargo/registry,stand-in}
     ln -s /usr/bin/gcc "$1/stand-in/cc"
+    # The targets are those that the machine's compiler has.
+    stand_in "$1/stand-in/rustup" '[ "$1 $2" = "target add" ] && [ -d "/toolchain/lib/rustlib/$3" ]'
 }
 RUST_ENV=(--change 'ENV PATH=/stand-in:/toolchain/bin:/bin:/usr/bin' --change 'ENV CARGO_HOME=/cargo'
     --change 'ENV CARGO_NET_OFFLINE=true')

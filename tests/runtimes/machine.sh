@@ -19,7 +19,7 @@ machine=$work/machine
 mkdir -p "$machine"/{bin,dev,etc,proc,sys,tmp}
 install "$FOREIGN/$debian/bin/busybox" "$machine/bin/busybox"
 for name in sh id sleep cat unshare; do ln -s busybox "$machine/bin/$name"; done
-install "$BUILDS/$target/release/foster" "$BUILDS/$target/release/examples/fixture" "$machine/bin"
+install "$BUILDS/$target/release/foster" "$BUILDS/$target/release/examples/"{fixture,unit} "$machine/bin"
 echo 'app:x:100000:200000::/:/bin/sh' >"$machine/etc/passwd"
 printf '%s\n' 'a:x:1500:app' 'b:x:1600:app' 'c:x:170000:app' >"$machine/etc/group"
 echo "/dev/$console" >"$machine/etc/terminal"
@@ -41,6 +41,7 @@ scene queue foster fixture queue 1000
 scene leftovers $one foster --grace=1s -- fixture leave plain setsid stubborn
 scene killed foster fixture die 36
 scene figures foster -vv --wait sh -c '(sh -c "i=0; while [ \$i -lt 60000 ]; do i=\$((i+1)); done; exit 7" &)'
+scene unit unit sys::
 echo '== terminal'
 # The first terminal that a session's leader opens is its own.
 busybox setsid sh -c "exec foster fixture state <$terminal >$terminal 2>&1"
@@ -79,6 +80,8 @@ scene killed
 is 'a real-time signal ends the command, and foster' "$(said '^code 164$')" yes
 scene figures
 is 'what an orphan used' "$(said 'exited with status 7, .* CPU [0-9.]*[1-9][0-9.]* s, max RSS [1-9]')" yes
+scene unit
+is 'the unit tests of the system calls' "$(said '^test result: ok\. [1-9][0-9]* passed; 0 failed; 0 ignored;') $(said '^code 0$')" 'yes yes'
 scene terminal
 is 'the command gets the terminal' "$(said 'terminal: in the foreground')" yes
 finished

@@ -89,6 +89,22 @@ python_root "$work/python" && import python:3-slim "$work/python" "${PYTHON_ENV[
 build() { typed "docker build -f Dockerfile.example $1 \.$" >"$work/out" 2>&1 && echo built; } # OPTIONS
 is 'Dockerfile.example, --target foster' "$(build '--target foster -t foster')" built
 is 'it is the same version' "$(run foster --version) $(cat "$work/out")" "0 $("$FOSTER" --version)"
+# For another machine, whose standard library the compiler has. The architecture is in the header of an ELF file. podman 4.3
+# knows no BUILDPLATFORM.
+build_for() { # ARCHITECTURE
+    (cd "$top" && docker build --platform "linux/$1" --build-arg "BUILDPLATFORM=$(podman info -f '{{.Host.OS}}/{{.Host.Arch}}')" \
+        -f Dockerfile.example --target foster -t "other:$1" . >"$work/out" 2>&1)
+}
+other=arm64 elf_machine=b700
+if [ "$(uname -m)" = aarch64 ]; then other=amd64 elf_machine=3e00; fi
+build_for $other && podman create --name other --platform linux/$other --pull=never other:$other >"$work/out" 2>&1 || true
+# Not by pipes: podman does not end when nobody reads the rest.
+mkdir "$work/other" && podman export -o "$work/other/image.tar" other && tar -C "$work/other" -xf "$work/other/image.tar" foster
+is 'Dockerfile.example, for another machine' "$(od -A n -t x1 -j 18 -N 2 "$work/other/foster" | tr -d ' ')" $elf_machine
+podman rm other >/dev/null 2>&1 || true
+build_for mips64le && code=0 || code=$?
+is 'Dockerfile.example, for a machine that it does not know' \
+    "$code $(said '^Dockerfile.example builds nothing for mips64le$')" '1 yes'
 is 'Dockerfile.example, --target foster-installer' \
     "$(build '--target foster-installer -t foster-installer') $(build '--target foster-installer -t foster-installer:1.0')" \
     'built built'

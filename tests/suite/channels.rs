@@ -38,6 +38,26 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What takes a while, with a deadline of its own: the words that follow.
+fn at_length() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "300"]).stdin(Stdio::null());
+    command
+}
+
+fn run_at_length(command: &mut Command) {
+    let output = command.output().expect("timeout");
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+/// A module's program in the virtual environment of that name. Its scripts in bin/ name the place where it was made.
+fn python(venv_name: &str, module: &str) -> Command {
+    let mut command = Command::new(venv(venv_name).join("bin/python"));
+    command.args(["-m", module]);
+    command
+}
+
 /// A command of root's in a user namespace: it may own files, and no more.
 fn as_root(words: &[&str]) -> Command {
     let mut command = Command::new("unshare");
@@ -121,8 +141,9 @@ fn everything_is_reproducible() {
         std::fs::copy(dist.join(format!("foster-{}", one.name)), again.join(format!("foster-{}", one.name))).unwrap();
     }
     run(Command::new(project().join("packaging/share")).arg(again.join("foster-share.tar.gz")));
-    let mut release = Command::new(project().join("packaging/release"));
-    run(release.arg(&again).args(["image", "wheel", "deb", "rpm", "pkgbuild"]));
+    let mut release = at_length();
+    release.arg(project().join("packaging/release")).arg(&again);
+    run_at_length(release.args(["image", "wheel", "deb", "rpm", "pkgbuild"]));
     let mut count = 0;
     for entry in std::fs::read_dir(&again).unwrap() {
         let path = entry.unwrap().path();
@@ -145,12 +166,11 @@ fn the_images_are_pulled_and_run() {
 #[test]
 fn pip_installs_the_wheel_for_each_platform() {
     let Some(dist) = dist() else { return };
-    let pip = venv("twine/bin/pip");
     for one in architectures() {
         for tag in &one.wheel_tags {
             let scratch = Scratch::new("wheel");
             let target = scratch.path("target");
-            let mut install = Command::new(&pip);
+            let mut install = python("twine", "pip");
             install.args(["install", "-q", "--disable-pip-version-check", "--no-index", "--only-binary=:all:"]);
             install.arg("--find-links").arg(&dist).args(["--platform", tag, "--target", text(&target), "foster-init"]);
             run(&mut install);
@@ -185,7 +205,7 @@ fn twine_takes_the_wheels() {
     let Some(dist) = dist() else { return };
     let wheels: Vec<PathBuf> = std::fs::read_dir(&dist).unwrap().map(|entry| entry.unwrap().path()).collect();
     let wheels = wheels.iter().filter(|path| path.extension().is_some_and(|extension| extension == "whl"));
-    let said = run(Command::new(venv("twine/bin/twine")).args(["--no-color", "check", "--strict"]).args(wheels));
+    let said = run(python("twine", "twine").args(["--no-color", "check", "--strict"]).args(wheels));
     assert_eq!(said.matches("PASSED").count(), architectures().len(), "{said}");
 }
 
@@ -283,14 +303,11 @@ impl Arch {
         )
     }
 
-    /// With a deadline of its own, since a build takes a while.
     fn shell(&self, line: &str) {
-        let mut shell = Command::new("timeout");
-        shell.args(["--kill-after=5", "300", "bash", "-ec", line]).current_dir(self.path("")).stdin(Stdio::null());
+        let mut shell = at_length();
+        shell.args(["bash", "-ec", line]).current_dir(self.path(""));
         shell.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap()));
-        let output = shell.output().expect("timeout");
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-        assert!(output.status.success(), "{line}: {said}");
+        run_at_length(&mut shell);
     }
 }
 

@@ -214,7 +214,7 @@ fn a_variable_that_is_not_set_is_one_line_and_nothing_is_started() {
         for (word, message) in [
             ("$NO_PORT", "option --expand-env: NO_PORT is not set, and '$NO_PORT' has no default like ${NAME:-word}\n"),
             ("${NO_PORT:?set it}", "option --expand-env: NO_PORT: set it\n"),
-            ("${NO_PORT", "option --expand-env: '${NO_PORT': after the name comes something else; give $NAME, "),
+            ("${NO_PORT", "option --expand-env: '${NO_PORT': a } is missing; give $NAME, "),
         ] {
             let _ = std::fs::remove_file(&log);
             let args = ["--expand-env", "--termination-log", log.to_str().unwrap(), "sh", "-c", &script, word];

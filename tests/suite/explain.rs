@@ -119,6 +119,8 @@ fn it_ends_as_a_start_would_and_says_the_same() {
         (&["-C", "/etc/passwd", "true"], 125),
         (&["--expand-env", "true", "$NO_SUCH"], 125),
         (&["-u", "no-such-user", "true"], 125),
+        // The user comes first, since HOME is the user's.
+        (&["-u", "no-such-user", "--expand-env", "true", "$NO_SUCH"], 125),
         (&["true"], 0),
         (&["-C", "/bin", "./true"], 0),
     ]);
@@ -209,6 +211,9 @@ fn another_user_is_named_with_its_ids_and_its_home_is_expanded() {
         let user = value["user"].as_str().unwrap();
         assert!(user.starts_with("nobody: uid 65534, gid 65534, groups 65534"), "{user}");
         assert_eq!(value["command"], "echo /nonexistent");
+        let started =
+            plainly(Command::new(&binary).args(["-u", "nobody", "--expand-env", "echo", "$HOME"]).env("HOME", "/root"));
+        assert_eq!(String::from_utf8(started.stdout).unwrap(), "/nonexistent\n");
     }
 }
 
