@@ -1,7 +1,6 @@
 //! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
 
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -129,9 +128,7 @@ pub fn age(start_ticks: u64) -> Duration {
 /// # Errors
 /// /proc is not there or may not be listed.
 pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
-    let listed = std::fs::read_dir("/proc").map_err(errno)?;
-    let pids: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    Ok(pids.into_iter().filter_map(stat))
+    Ok(sys::numbers_in("/proc")?.into_iter().filter_map(stat))
 }
 
 /// How many processes /proc shows.
@@ -139,9 +136,7 @@ pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
 /// # Errors
 /// As [`processes`].
 pub fn count() -> Result<usize, Errno> {
-    let listed = std::fs::read_dir("/proc").map_err(errno)?;
-    let is_process = |entry: &std::fs::DirEntry| entry.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit);
-    Ok(listed.flatten().filter(is_process).count())
+    Ok(sys::numbers_in("/proc")?.len())
 }
 
 /// The caller's own children, oldest first, dead ones included. The kernel may list them (CONFIG_PROC_CHILDREN), in one read;

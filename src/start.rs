@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::getppid;
 
@@ -35,7 +36,7 @@ pub unsafe fn run(argc: c_int, argv: *const *const c_char) -> c_int {
     c_int::from(run_as_asked(&startup, mask))
 }
 
-fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
+fn run_as_asked(startup: &Startup, mask: Result<SignalSet, Errno>) -> u8 {
     let persona = startup.args.first().and_then(|name| Persona::called(name));
     let args = startup.args.get(1..).unwrap_or_default();
     match cli::parse(persona, args, &startup.environment) {
@@ -74,7 +75,7 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
 
 /// `--expand-env`. Where the user is another one, `$HOME` is that user's, as in the environment that the command gets.
 #[cold]
-fn run_expanded(config: Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+fn run_expanded(config: Config, environment: &[&CStr], mask: Result<SignalSet, Errno>) -> u8 {
     // A user who cannot be had is told when the command is to be started.
     let user = spawn::wanted_user(&config).unwrap_or(None);
     let for_command = spawn::environment_for(user.as_ref(), environment);
@@ -120,13 +121,18 @@ fn answer_probe(limits: Limits, log: &LogConfig) -> u8 {
 
 /// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
-/// `mask` is the signal mask that foster was started with, from before it blocked every signal.
+/// `mask` is the signal mask that foster was started with, from before it blocked every signal; or why it could not do so. A
+/// foster that cannot block signals hears of none, and neither that the command has ended.
 #[inline(never)]
-pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+pub fn run_command(config: &Config, environment: &[&CStr], mask: Result<SignalSet, Errno>) -> u8 {
     // If SIGCHLD were inherited as ignored, the kernel would reap for us, and the exit status would be lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
     let reporter = Reporter::new(command, &config.log, config.termination_log.as_deref());
+    let mask = match mask {
+        Ok(mask) => mask,
+        Err(errno) => return not_started(config, &reporter, &Failure::refused("rt_sigprocmask(2)", errno)),
+    };
     let own = sys::pid();
     let is_pid1 = own == INIT;
     if !is_pid1 {

@@ -1,4 +1,4 @@
-//! Descriptors: writing without waiting, and closing.
+//! Descriptors: writing without waiting, closing, and reading the numbers in a directory.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -32,13 +32,46 @@ pub unsafe fn close_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
 fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
     let low = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
-    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let listed = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let listed = numbers_in("/proc/self/fd").unwrap_or_default().into_iter();
     let open: Vec<c_int> = low.into_iter().chain(listed.filter(|fd| *fd > 2 && Some(*fd) != kept)).collect();
     for fd in open {
         // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
         // to close it again does nothing.
         unsafe { libc::close(fd) };
+    }
+}
+
+/// The names in a directory that are numbers: the processes in /proc. Raw, because `std::fs::ReadDir` panics when its
+/// close(2) fails, and a list that it could not read to the end looks whole.
+///
+/// # Errors
+/// The directory is not there, may not be listed, or could not be read to the end.
+#[cold]
+pub fn numbers_in(directory: &str) -> Result<Vec<i32>, Errno> {
+    let directory = open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let (mut numbers, mut buffer) = (Vec::new(), [0_u8; 4096]);
+    loop {
+        // SAFETY: the buffer lives through the call, which is told its length.
+        let read =
+            unsafe { libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+        match Errno::result(read) {
+            Ok(0) => return Ok(numbers),
+            Ok(len) => add_numbers(&mut numbers, buffer.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Reads what getdents64(2) wrote: for each entry its inode, its place, its own length, its kind, and its name up to a NUL.
+fn add_numbers(numbers: &mut Vec<i32>, mut entries: &[u8]) {
+    while let Some((head, _)) = entries.split_first_chunk::<19>()
+        && let [.., low, high, _kind] = *head
+    {
+        let (entry, rest) = entries.split_at(usize::from(u16::from_ne_bytes([low, high])).clamp(19, entries.len()));
+        let name = entry.get(19..).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+        numbers.extend(std::str::from_utf8(name).ok().and_then(|name| name.parse::<i32>().ok()));
+        entries = rest;
     }
 }
 
@@ -124,4 +157,46 @@ pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &[u8], length: u16) -> Vec<u8> {
+        let mut entry = [[7_u8; 16].as_slice(), &length.to_ne_bytes(), b"\x04", name].concat();
+        entry.resize(usize::from(length), 0);
+        entry
+    }
+
+    #[test]
+    fn the_numbers_among_the_names_of_a_directory_are_found() {
+        let entries = [
+            entry(b".", 24),
+            entry(b"..", 24),
+            entry(b"1", 24),
+            entry(b"self", 24),
+            entry(b"99999999999", 32),
+            entry(b"4194304", 32),
+            entry(b"1x", 24),
+        ];
+        let mut numbers = Vec::new();
+        add_numbers(&mut numbers, &entries.concat());
+        assert_eq!(numbers, [1, 4_194_304]);
+        // No length that the kernel never writes makes this loop for ever, or panic.
+        for length in [0, 1, 18, 19, 23, u16::MAX] {
+            let mut odd = entry(b"5", 24);
+            odd[16..18].copy_from_slice(&length.to_ne_bytes());
+            add_numbers(&mut Vec::new(), &odd);
+        }
+        add_numbers(&mut numbers, &[0; 18]);
+        assert_eq!(numbers.len(), 2);
+    }
+
+    #[test]
+    fn this_process_is_among_those_in_proc() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        assert!(numbers_in("/proc").expect("/proc").contains(&own));
+        assert_eq!(numbers_in("/nonexistent"), Err(Errno::ENOENT));
+    }
 }

@@ -414,7 +414,7 @@ fn is_root() -> bool {
     is_root
 }
 
-fn strace() -> bool {
+pub fn strace() -> bool {
     let there = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
     assert!(there || std::env::var_os("CI").is_none(), "CI, and no strace");
     if !there {

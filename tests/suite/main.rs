@@ -20,6 +20,7 @@ mod gunicorn;
 mod harness;
 mod hostile;
 mod house;
+mod injection;
 mod leftovers;
 mod licences;
 mod masters;
