@@ -104,6 +104,25 @@ fn without_pidfds_leftovers_are_stopped_all_the_same() {
     });
 }
 
+/// As PID 1 foster's end is that of the leftovers, so it ends at once where a sandbox lets it signal nobody, and says so.
+/// Elsewhere a pidfd does it.
+#[test]
+fn without_kill_an_init_says_whom_it_could_not_signal_and_ends() {
+    everywhere(|binary, place| {
+        for errno in REFUSALS {
+            let start = std::time::Instant::now();
+            let run = refused(binary, place, errno, "kill").options(&["-k", "500ms", "-v"]);
+            let Finished { end, stderr, .. } = run.fixture(&["leave", "plain", "stubborn"]).finish_whatever_is_left().0;
+            assert_eq!(end, End::Exited(4), "{stderr}");
+            assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}: {stderr}", start.elapsed());
+            assert!(!stderr.contains("SIGTERM sent to what"), "{errno}: it was not sent: {stderr}");
+            if place == Place::Pid1 {
+                assert!(stderr.contains("warning: foster is not permitted to signal 2 processes: "), "{stderr}");
+            }
+        }
+    });
+}
+
 /// A child without a wait and a wait without signals would be a foster that hangs, or spins.
 #[test]
 fn without_the_calls_that_it_waits_with_nothing_is_started() {
