@@ -5,6 +5,7 @@
 mod architectures;
 mod asking;
 mod budgets;
+mod cgroups;
 mod channels;
 mod check;
 mod command_line;
