@@ -244,24 +244,24 @@ fn a_frozen_command_keeps_no_deadline_away() {
     if !namespaces() {
         return;
     }
-    for binary in binaries() {
-        // The 10 s are the same for all of them.
-        std::thread::scope(|scope| {
+    // The 10 s are the same for all of them.
+    std::thread::scope(|scope| {
+        for (number, binary) in binaries().into_iter().enumerate() {
             for place in PLACES {
                 for freezer in freezers() {
-                    let binary = &binary;
-                    scope.spawn(move || frozen_through_its_grace(binary, place, freezer));
+                    let binary = binary.clone();
+                    let name = format!("frozen-{number}-{place:?}-{}", if freezer.lets_die { "v2" } else { "v1" });
+                    scope.spawn(move || frozen_through_its_grace(&binary, place, freezer, &name));
                 }
             }
-        });
-    }
+        }
+    });
 }
 
-fn frozen_through_its_grace(binary: &Path, place: Place, freezer: &Freezer) {
+fn frozen_through_its_grace(binary: &Path, place: Place, freezer: &Freezer, name: &str) {
     let mut run = waiting(binary, place, &["-k", "500ms"]);
     let foster = run.foster_pid();
-    let name = format!("frozen-{place:?}-{}", if freezer.lets_die { "v2" } else { "v1" });
-    let Some(cgroup) = freezer.freeze(&name, only_child(foster)) else { return };
+    let Some(cgroup) = freezer.freeze(name, only_child(foster)) else { return };
     let start = Instant::now();
     run.signal(SIGTERM);
     run.says("the grace is over, SIGKILL to 1 process: ");
