@@ -14,7 +14,7 @@ VENVS := $(GUNICORNS:%=target/venv/gunicorn-%) target/venv/masters target/venv/e
 # Another target of the toolchain; rustup speaks only where that is not there yet.
 add-target = rustup target list --installed $(2) | grep -qx $(1) || rustup target add $(1) $(2)
 
-.PHONY: build architectures oldest deb smallest demo test quick bench check packages
+.PHONY: build architectures oldest deb smallest sanitize demo test quick bench check packages
 .PHONY: foreign-fixtures everywhere release image wheel debs rpm pkgbuild
 .DELETE_ON_ERROR:
 
@@ -86,6 +86,25 @@ smallest:
 	cargo build --examples
 	TEST_BINARIES=$(CURDIR)/$(SMALLEST) cargo test --test suite -- command_line forwarding leftovers reaping spawning telling terminal
 	@stat -c '%s bytes: %n' $(SMALLEST)
+
+# The unit tests, and what most lives do, under AddressSanitizer; then the unit tests that make no system call of their own
+# under Miri, where the toolchain has it. Nightly Rust, so nothing that is shipped. docs/reliability.md says what that covers.
+SANITIZED := RUSTFLAGS="-Zsanitizer=address --cfg foster_sanitized" cargo +nightly
+SANITIZED_SUITE := spawning reaping forwarding leftovers stopping command_line user:: telling faults trust
+# A build that is large and slow by nature: limits on memory and on time, and what is true of a static program alone.
+NOT_SANITIZED := release_builds limit_on_memory long_path no_flood a_thousand_starts
+MIRI := text:: memory:: signal:: exit:: cli:: report:: proc::tests::a_ sys::descriptors::tests::the_numbers sys::children::
+sanitize: NEEDS += unshare=util-linux strace=strace
+sanitize: | packages
+	@rustc +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal
+	PROPTEST_CASES=32 $(SANITIZED) test --lib --target $(GNU) --target-dir target/sanitize
+	$(SANITIZED) build --target $(GNU) --target-dir target/sanitize
+	cargo build --examples
+	$(PLAINLY) TEST_BINARIES=$(CURDIR)/target/sanitize/$(GNU)/debug/foster cargo test --test suite -- \
+	    $(SANITIZED_SUITE) $(NOT_SANITIZED:%=--skip %)
+	@rustup component add miri rust-src --toolchain nightly || { echo "SKIPPED: this toolchain has no Miri" >&2; exit 0; }; \
+	    set -x; PROPTEST_CASES=4 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib \
+	    --target-dir target/miri -- $(MIRI)
 
 demo: NEEDS += unshare=util-linux nsenter=util-linux python3=python3
 demo: build

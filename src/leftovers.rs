@@ -126,12 +126,16 @@ impl Leftovers {
 
     /// As PID 1, when these are all there are.
     fn ask_all_of(&mut self, children: Vec<i32>, signal: Signal) -> Asked {
-        for signal in [signal, Signal::CONT] {
-            // ESRCH: there is nobody else. Whom foster may not signal, kill(-1) passes over in silence.
-            let _ = sys::signal_everybody_else(signal);
-        }
+        let asked = sys::signal_everybody_else(signal);
+        let _ = sys::signal_everybody_else(Signal::CONT);
         let sent = children.len();
-        let refused = if sent == 0 { 0 } else { Leftovers::count_refused(&children) };
+        let refused = match asked {
+            // ESRCH: there is nobody else. Whom foster may not signal, kill(-1) passes over in silence.
+            Ok(()) | Err(Errno::ESRCH) if sent > 0 => Leftovers::count_refused(&children),
+            Ok(()) | Err(Errno::ESRCH) => 0,
+            // A sandbox refuses the call.
+            Err(_) => sent,
+        };
         self.asked = sorted(children.into_iter());
         Asked { sent: sent.saturating_sub(refused), refused, awaited: sent.saturating_sub(refused), all_at_once: false }
     }
@@ -214,16 +218,16 @@ impl Leftovers {
         Ok(())
     }
 
-    /// Sends SIGKILL to everybody. False if there are some, and the kernel refused it for every one of them.
+    /// Sends SIGKILL to everybody. False if there are some, and the kernel refused it for every one of them, or a sandbox
+    /// refuses the call.
     ///
     /// # Errors
     /// As [`Leftovers::ask_generation`].
     #[cold]
     pub fn kill(&self) -> Result<bool, Errno> {
         if self.is_pid1 {
-            // ESRCH: there is nobody else.
-            let _ = sys::signal_everybody_else(Signal::KILL);
-            return Ok(true);
+            // ESRCH: there is nobody else. The kernel says nothing else: whom foster may not signal, it passes over in silence.
+            return Ok(matches!(sys::signal_everybody_else(Signal::KILL), Ok(()) | Err(Errno::ESRCH)));
         }
         self.kill_descendants()
     }
@@ -301,8 +305,9 @@ fn kill_children(others: &[i32]) -> Result<bool, Errno> {
     Ok(killed)
 }
 
+/// EPERM: it is another user's. A sandbox has other words for it.
 fn is_refused(pid: i32) -> bool {
-    nix::sys::signal::kill(Pid::from_raw(pid), None) == Err(Errno::EPERM)
+    !matches!(nix::sys::signal::kill(Pid::from_raw(pid), None), Ok(()) | Err(Errno::ESRCH))
 }
 
 /// The process groups in which others than descendants live, sorted; foster's own too. A descendant may have joined one.

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::getppid;
 
@@ -36,7 +37,7 @@ pub unsafe fn run(argc: c_int, argv: *const *const c_char) -> c_int {
     c_int::from(run_as_asked(&startup, mask))
 }
 
-fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
+fn run_as_asked(startup: &Startup, mask: Result<SignalSet, Errno>) -> u8 {
     let persona = startup.args.first().and_then(|name| Persona::called(name));
     let args = startup.args.get(1..).unwrap_or_default();
     match cli::parse(persona, args, &startup.environment) {
@@ -75,7 +76,7 @@ fn run_as_asked(startup: &Startup, mask: SignalSet) -> u8 {
 
 /// `--expand-env`. Where the user is another one, `$HOME` is that user's, as in the environment that the command gets.
 #[cold]
-fn run_expanded(config: Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+fn run_expanded(config: Config, environment: &[&CStr], mask: Result<SignalSet, Errno>) -> u8 {
     let expanded = spawn::wanted_user(&config).and_then(|user| {
         let for_command = spawn::environment_for(user.as_ref(), environment);
         let words = cli::expand_command(config.command, &for_command);
@@ -118,24 +119,29 @@ fn answer_probe(limits: Limits, log: &LogConfig) -> u8 {
 
 /// Runs the command to its end, and ends foster with it. Returns foster's exit code if the command could not be started.
 ///
-/// `mask` is the signal mask that foster was started with, from before it blocked every signal.
-pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+/// `mask` is the signal mask that foster was started with, from before it blocked every signal; or why it could not do so. A
+/// foster that cannot block signals hears of none, and neither that the command has ended.
+pub fn run_command(config: &Config, environment: &[&CStr], mask: Result<SignalSet, Errno>) -> u8 {
     match spawn::wanted_user(config) {
         Ok(user) => run_command_as(user, config, environment, mask),
         Err(failure) => not_started(config, &reporter_of(config), &failure),
     }
 }
 
-fn reporter_of<'a>(config: &Config<'a>) -> Reporter<'a> {
+fn reporter_of<'a>(config: &'a Config) -> Reporter<'a> {
     let command = config.command.first().map_or(&b""[..], |name| name.to_bytes());
     Reporter::new(command, &config.log, config.termination_log.as_deref())
 }
 
 #[inline(never)]
-fn run_command_as(user: Option<User>, config: &Config, environment: &[&CStr], mask: SignalSet) -> u8 {
+fn run_command_as(user: Option<User>, config: &Config, environment: &[&CStr], mask: Result<SignalSet, Errno>) -> u8 {
     // If SIGCHLD were inherited as ignored, the kernel would reap for us, and the exit status would be lost.
     let sigchld = sys::set_disposition(Signal::CHLD, Disposition::Default).unwrap_or(Disposition::Default);
     let reporter = reporter_of(config);
+    let mask = match mask {
+        Ok(mask) => mask,
+        Err(errno) => return not_started(config, &reporter, &Failure::refused("rt_sigprocmask(2)", errno)),
+    };
     let own = sys::pid();
     let is_pid1 = own == INIT;
     if !is_pid1 {

@@ -1,9 +1,9 @@
-//! Descriptors: writing without waiting, listing, and closing.
+//! Descriptors: writing without waiting, closing, reading links and the numbers in a directory.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -32,8 +32,7 @@ pub unsafe fn close_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
 fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
     let low = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
-    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let listed = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let listed = Numbers::all(c"/proc/self/fd").unwrap_or_default().into_iter();
     let open: Vec<c_int> = low.into_iter().chain(listed.filter(|fd| *fd > 2 && Some(*fd) != kept)).collect();
     for fd in open {
         // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
@@ -52,27 +51,69 @@ pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errn
     Ok(buffer.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
 }
 
-/// Room for some entries of a directory, as the kernel aligns them.
-#[repr(C, align(8))]
-pub struct Entries([u8; 4096]);
+/// The names in a directory that are numbers: the processes in /proc. Raw, because `std::fs::ReadDir` allocates, panics when
+/// its close(2) fails, and makes a list that it could not read to the end look whole.
+pub struct Numbers(OwnedFd);
 
-impl Entries {
-    /// Nothing is listed yet.
-    pub fn new() -> Entries {
-        Entries([0; 4096])
-    }
-
-    /// The next entries of an open directory as getdents64(2) writes them; none at its end. Raw, because std's and nix's
-    /// allocate.
+impl Numbers {
+    /// None is read yet.
     ///
     /// # Errors
-    /// ENOENT: the directory is gone.
-    pub fn list(&mut self, directory: impl AsFd) -> Result<&[u8], Errno> {
-        let (fd, room) = (directory.as_fd().as_raw_fd(), self.0.len());
-        // SAFETY: the kernel writes no more than the buffer takes.
-        let len = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, self.0.as_mut_ptr(), room) })?;
-        Ok(self.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
+    /// The directory is not there or may not be listed, or no descriptor is left.
+    pub fn of(directory: &CStr) -> Result<Numbers, Errno> {
+        open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(Numbers)
     }
+
+    /// All of them at once.
+    ///
+    /// # Errors
+    /// As [`Numbers::of`] and [`Numbers::some`].
+    #[cold]
+    pub fn all(directory: &CStr) -> Result<Vec<i32>, Errno> {
+        let (mut numbers, mut all) = (Numbers::of(directory)?, Vec::new());
+        while numbers.some(|number| all.push(number))? {}
+        Ok(all)
+    }
+
+    /// Hands on those that one system call lists. False: that was the end. It needs no memory but the stack.
+    ///
+    /// # Errors
+    /// The directory is gone, or could not be read to the end.
+    pub fn some(&mut self, each: impl FnMut(i32)) -> Result<bool, Errno> {
+        let mut buffer = Entries([0; 4096]);
+        loop {
+            // SAFETY: the buffer lives through the call, which is told its length.
+            let len = Errno::result(unsafe {
+                libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.0.as_mut_ptr(), buffer.0.len())
+            });
+            match len {
+                Ok(len) => {
+                    let entries = buffer.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+                    numbers_in(entries).for_each(each);
+                    return Ok(!entries.is_empty());
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Room for some entries of a directory, as the kernel aligns them.
+#[repr(C, align(8))]
+struct Entries([u8; 4096]);
+
+/// The numbers among the entries of a directory (`struct linux_dirent64` in getdents64(2)).
+fn numbers_in(entries: &[u8]) -> impl Iterator<Item = i32> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        // An inode number and an offset come first, then the length of the entry, a type, and the name with a NUL behind it.
+        let (length, name) = (rest.get(16..18)?, rest.get(19..)?);
+        let length = u16::from_ne_bytes(length.try_into().ok()?);
+        rest = rest.get(usize::from(length.max(1))..)?;
+        Some(name)
+    })
+    .filter_map(|name| std::str::from_utf8(name.split(|b| *b == 0).next()?).ok()?.parse().ok())
 }
 
 /// The same file by a descriptor above 2.
@@ -167,6 +208,37 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+    use proptest::prelude::*;
+
+    /// An entry as the kernel writes it: its length is a multiple of 8.
+    fn entry(name: &str) -> Vec<u8> {
+        let length = (19 + name.len() + 1).next_multiple_of(8);
+        let mut entry = [&[7; 16][..], &(length as u16).to_ne_bytes(), b"\x04", name.as_bytes()].concat();
+        entry.resize(length, 0);
+        entry
+    }
+
+    #[test]
+    fn the_numbers_among_the_names_of_a_directory_are_found() {
+        let names = [".", "..", "fs", "1", "4194304", "99999999999", "self", "1x", "27"];
+        let entries: Vec<u8> = names.into_iter().flat_map(entry).collect();
+        assert_eq!(numbers_in(&entries).collect::<Vec<_>>(), [1, 4_194_304, 27]);
+        assert_eq!(numbers_in(&[]).count(), 0);
+    }
+
+    #[test]
+    fn this_process_is_among_those_in_proc() {
+        let own = i32::try_from(std::process::id()).expect("a pid");
+        assert!(Numbers::all(c"/proc").expect("/proc").contains(&own));
+        assert_eq!(Numbers::all(c"/nonexistent"), Err(Errno::ENOENT));
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_kernel_never_writes_is_read_to_an_end(bytes in proptest::collection::vec(0..32_u8, 0..200)) {
+            numbers_in(&bytes).for_each(drop);
+        }
+    }
 
     /// With an argument in the wrong place there would be another offset, or flags that no kernel knows.
     #[test]

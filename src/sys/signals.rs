@@ -66,18 +66,26 @@ impl From<Duration> for KernelTimespec {
 }
 
 /// Blocks every signal, 32 to 34 included, and returns the mask that was in force. KILL and STOP cannot be blocked.
-pub fn block_all_signals() -> SignalSet {
-    set_signal_mask(SignalSet::ALL)
+///
+/// # Errors
+/// A sandbox refuses rt_sigprocmask(2).
+pub fn block_all_signals() -> Result<SignalSet, Errno> {
+    swap_signal_mask(SignalSet::ALL)
 }
 
-/// Sets the signal mask, and returns the one that was in force (rt_sigprocmask(2)).
+/// Sets the signal mask, and returns the one that was in force. Where that could be done once, it can be done again.
 pub fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    swap_signal_mask(mask).unwrap_or_default()
+}
+
+/// rt_sigprocmask(2), which with these arguments only a sandbox can refuse.
+fn swap_signal_mask(mask: SignalSet) -> Result<SignalSet, Errno> {
     let mut old = SignalSet::default();
-    // SAFETY: both pointers are to 64-bit masks that live through the call. It cannot fail with these arguments.
-    unsafe {
+    // SAFETY: both pointers are to 64-bit masks that live through the call.
+    let done = unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask.0, &raw mut old.0, MASK_BYTES)
     };
-    old
+    Errno::result(done).map(|_| old)
 }
 
 /// What the kernel does with a signal that is not blocked. foster installs no handler, so there are just two.

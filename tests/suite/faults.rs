@@ -104,6 +104,25 @@ fn without_pidfds_leftovers_are_stopped_all_the_same() {
     });
 }
 
+/// As PID 1 foster's end is that of the leftovers, so it ends at once where a sandbox lets it signal nobody, and says so.
+/// Elsewhere a pidfd does it.
+#[test]
+fn without_kill_an_init_says_whom_it_could_not_signal_and_ends() {
+    everywhere(|binary, place| {
+        for errno in REFUSALS {
+            let start = std::time::Instant::now();
+            let run = refused(binary, place, errno, "kill").options(&["-k", "500ms", "-v"]);
+            let Finished { end, stderr, .. } = run.fixture(&["leave", "plain", "stubborn"]).finish_whatever_is_left().0;
+            assert_eq!(end, End::Exited(4), "{stderr}");
+            assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}: {stderr}", start.elapsed());
+            assert!(!stderr.contains("SIGTERM sent to what"), "{errno}: it was not sent: {stderr}");
+            if place == Place::Pid1 {
+                assert!(stderr.contains("warning: foster is not permitted to signal 2 processes: "), "{stderr}");
+            }
+        }
+    });
+}
+
 /// A child without a wait and a wait without signals would be a foster that hangs, or spins.
 #[test]
 fn without_the_calls_that_it_waits_with_nothing_is_started() {
@@ -112,7 +131,9 @@ fn without_the_calls_that_it_waits_with_nothing_is_started() {
             for (call, command) in [
                 ("rt_sigtimedwait", &["echo", "started"][..]),
                 ("wait4", &["echo", "started"]),
+                ("rt_sigprocmask", &["echo", "started"]),
                 ("rt_sigtimedwait", &["--pause"]),
+                ("rt_sigprocmask", &["--pause"]),
             ] {
                 let Finished { end, lines, stderr } = refused(binary, place, errno, call).run(command).finish();
                 assert_eq!((end, lines), (End::Exited(125), vec![]), "{call}: {stderr}");
@@ -121,6 +142,61 @@ fn without_the_calls_that_it_waits_with_nothing_is_started() {
             }
         }
     });
+}
+
+/// A sandbox from before these calls, or that of an old kernel: none of them is there.
+const NEW_CALLS: &str = "close_range,pidfd_open,pidfd_send_signal,pwritev2,waitid";
+
+#[test]
+fn without_all_that_is_newer_than_the_sandbox_foster_does_all_its_work() {
+    everywhere(|binary, place| {
+        for errno in REFUSALS {
+            does_its_work(errno, || refused(binary, place, errno, NEW_CALLS));
+        }
+    });
+}
+
+/// The kernel ends whoever makes the call, and foster says of the command what it says of any other signal. As a runtime has
+/// it, the filter is there before foster is.
+#[test]
+fn a_command_that_a_filter_kills_was_killed_by_sigsys() {
+    const SIGSYS: i32 = 31;
+    everywhere(|binary, place| {
+        for how in ["kill", "kill-thread"] {
+            // foster makes no such call, and nice(1) does. setpgid is what foster's child does before it is the command.
+            for call in ["setpriority", "setpgid"] {
+                let finished = refused(binary, place, how, call).run(&["nice", "-n", "1", "true"]).finish();
+                finished.assert_ended_by(place, SIGSYS);
+                let lines = said(&finished.stderr);
+                assert!(
+                    lines.len() == 1
+                        && lines[0].starts_with("error: command nice (pid ")
+                        && lines[0].contains(" was killed by SIGSYS (signal 31), "),
+                    "{how} {call}: {}",
+                    finished.stderr
+                );
+            }
+        }
+    });
+}
+
+/// For a call that foster could do without, too: it cannot find out beforehand. As PID 1 it takes all others with it, and
+/// its parent sees SIGSYS.
+#[test]
+fn a_foster_that_a_filter_kills_ends_by_sigsys_and_leaves_nobody() {
+    if !namespaces() {
+        return;
+    }
+    let program = fixture();
+    let inner = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--", program.to_str().unwrap()];
+    for binary in binaries() {
+        for call in ["close_range", "wait4", "clone", "rt_sigprocmask"] {
+            let before = [&inner[..], &["refusing", "kill", call]].concat();
+            // PID 1 of a namespace in the one in which `outer` is: that tells how it ended, and whether anybody is left.
+            let finished = Foster::new(&binary, Place::Subreaper).after(&before).run(&["sleep", "1000"]).finish();
+            assert_eq!(finished.end, End::Killed(31), "{call}: {finished:?}");
+        }
+    }
 }
 
 #[test]
@@ -414,7 +490,7 @@ fn is_root() -> bool {
     is_root
 }
 
-fn strace() -> bool {
+pub fn strace() -> bool {
     let there = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
     assert!(there || std::env::var_os("CI").is_none(), "CI, and no strace");
     if !there {

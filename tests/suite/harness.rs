@@ -324,6 +324,12 @@ impl Run {
         std::iter::from_fn(|| Some(self.line()).filter(|line| line != last)).collect()
     }
 
+    /// As `foster_pid`, if it is there.
+    pub fn foster_pid_if_any(&self) -> Option<i32> {
+        let first = children(self.child.id() as i32).first().copied()?;
+        if self.place == Place::Pid1 { Some(first) } else { children(first).first().copied() }
+    }
+
     /// The next line of stdout, if it is there already.
     pub fn line_if_any(&self) -> Option<String> {
         self.stdout.try_recv().ok()
@@ -384,6 +390,14 @@ pub fn has_taken_signals(pid: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     // One that is gone has none to take.
     status.map_or(true, |status| status.contains("\nShdPnd:\t0000000000000000\n"))
+}
+
+/// How long a process that could have run has waited for a processor, since its start. On a machine that is busy with other
+/// things this is why something is late. Zero if it is gone, or if the kernel does not tell (CONFIG_SCHED_INFO).
+pub fn waited_for_a_processor(pid: i32) -> Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanoseconds = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 /// A process's name; empty if it is gone.

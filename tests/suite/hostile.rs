@@ -12,7 +12,8 @@
 //! itself, which runs the same seeds.
 //!
 //! TEST_SEED=N runs one seed and shows all of its report; TEST_SECONDS=N runs seeds for so long, from a number on that
-//! nobody has tried.
+//! nobody has tried. Both together run the one seed again and again for so long, as many at a time as always, and tell how
+//! late the latest end was.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -277,12 +278,24 @@ fn stray_signal(plan: &Plan, hit: &str) -> Option<String> {
 }
 
 fn missed_deadline(plan: &Plan, report: &Report) -> Option<String> {
-    let [_, command_end, stop, end] = report.times();
+    let [_, command_end, _, end] = report.times();
     let hangs = report.one("end") == "hangs";
     if !plan.is_native() {
         // It has no deadline, but it ends with its command.
         return (hangs && command_end >= 0).then(|| format!("alive, and its command ended at {command_end} ms"));
     }
+    let limit = deadline(plan, report)?;
+    // What foster waited for a processor is the machine's doing.
+    let waited: i64 = report.one("waited").parse().unwrap_or(0);
+    let is_late = if hangs { true } else { end > limit + SLACK as i64 + waited };
+    is_late.then(|| {
+        format!("due at {limit} ms, ended at {end} ms (-1: never), after {waited} ms of waiting for a processor")
+    })
+}
+
+/// When foster has to have ended, in milliseconds; none if nothing says so.
+fn deadline(plan: &Plan, report: &Report) -> Option<i64> {
+    let [_, command_end, stop, _] = report.times();
     let limit = [
         plan.grace.filter(|_| stop >= 0).map(|grace| stop + (plan.delay + grace) as i64),
         (command_end >= 0 && !plan.waits).then(|| command_end + plan.grace.unwrap_or(LEFTOVERS) as i64),
@@ -291,9 +304,14 @@ fn missed_deadline(plan: &Plan, report: &Report) -> Option<String> {
     if plan.grace.is_none() && report.all("stderr").any(|line| line.contains("without a limit of foster's own")) {
         return None;
     }
-    let limit = limit.into_iter().flatten().min()?;
-    let is_late = if hangs { true } else { end > limit + SLACK as i64 };
-    is_late.then(|| format!("due at {limit} ms, ended at {end} ms (-1: never)"))
+    limit.into_iter().flatten().min()
+}
+
+/// How many milliseconds after its deadline foster ended, if it did.
+fn lateness(plan: &Plan, report: &Report) -> Option<i64> {
+    let [.., end] = report.times();
+    let late = end - deadline(plan, report).filter(|_| plan.is_native() && end >= 0)?;
+    (late > 0).then_some(late)
 }
 
 /// Compares with what the kernel says of how the command ended.
@@ -412,9 +430,17 @@ fn tell(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Runs seeds from this one on, several at a time, as long as there is to be another; returns what was found.
-fn hunt(scratch: &Scratch, first: u64, goes_on: impl Fn(u64) -> bool + Sync) -> (u64, Vec<String>) {
-    let (next, found) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+/// What a hunt has seen.
+struct Hunt {
+    tried: u64,
+    found: Vec<String>,
+    /// How late the latest end was that came after its deadline, in milliseconds, and the seed.
+    latest: (i64, u64),
+}
+
+/// Runs seeds, several at a time, as long as there is to be another. `seed` tells the seed of a run by the run's number.
+fn hunt(scratch: &Scratch, seed: impl Fn(u64) -> u64 + Sync, goes_on: impl Fn(u64) -> bool + Sync) -> Hunt {
+    let (next, found, latest) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new((0, 0)));
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
@@ -423,7 +449,11 @@ fn hunt(scratch: &Scratch, first: u64, goes_on: impl Fn(u64) -> bool + Sync) -> 
                     if !goes_on(count) {
                         break;
                     }
-                    let (plan, report, faults) = try_seed(first + count, scratch);
+                    let (plan, report, faults) = try_seed(seed(count), scratch);
+                    let late = (lateness(&plan, &report).unwrap_or(0), plan.seed);
+                    let mut latest = latest.lock().expect("not poisoned");
+                    *latest = late.max(*latest);
+                    drop(latest);
                     if !faults.is_empty() {
                         let mut found = found.lock().expect("not poisoned");
                         let told = if found.len() < TOLD_WHOLLY { &report } else { &Report(Vec::new()) };
@@ -433,7 +463,9 @@ fn hunt(scratch: &Scratch, first: u64, goes_on: impl Fn(u64) -> bool + Sync) -> 
             });
         }
     });
-    (next.into_inner().saturating_sub(AT_A_TIME as u64), found.into_inner().expect("not poisoned"))
+    let tried = next.into_inner().saturating_sub(AT_A_TIME as u64);
+    let (found, latest) = (found.into_inner().expect("not poisoned"), latest.into_inner().expect("not poisoned"));
+    Hunt { tried, found, latest }
 }
 
 #[test]
@@ -448,21 +480,27 @@ fn whatever_a_hostile_command_does_the_promises_are_kept() {
     for binary in binaries() {
         let scratch = programs(&binary);
         let start = Instant::now();
-        if let Some(seed) = number("TEST_SEED") {
+        let (seed, seconds) = (number("TEST_SEED"), number("TEST_SECONDS").map(Duration::from_secs));
+        if let (Some(seed), None) = (seed, seconds) {
             let (plan, report, faults) = try_seed(seed, &scratch);
             tell(&describe(&plan, &report, &faults));
             assert!(faults.is_empty(), "{}: seed {seed}: {faults:?}", binary.display());
             continue;
         }
-        let (tried, found) = match number("TEST_SECONDS") {
-            Some(seconds) => {
+        let Hunt { tried, found, latest: (late, of) } = match (seed, seconds) {
+            (Some(seed), Some(time)) => hunt(&scratch, |_| seed, |_| start.elapsed() < time),
+            (None, Some(time)) => {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-                let time = Duration::from_secs(seconds);
-                hunt(&scratch, now.as_secs() * 1000, |_| start.elapsed() < time)
+                let first = now.as_secs() * 1000;
+                hunt(&scratch, |count| first + count, |_| start.elapsed() < time)
             }
-            None => hunt(&scratch, 1, |count| count < SEEDS),
+            _ => hunt(&scratch, |count| 1 + count, |count| count < SEEDS),
         };
-        tell(&format!("{}: {tried} seeds in {:?}", binary.display(), start.elapsed()));
+        let took = start.elapsed();
+        tell(&format!(
+            "{}: {tried} seeds in {took:?}; the latest end was {late} ms late, of seed {of}",
+            binary.display()
+        ));
         assert!(found.is_empty(), "{}: of {tried} seeds:\n{}", binary.display(), found.join("\n"));
     }
 }

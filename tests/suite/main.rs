@@ -5,6 +5,7 @@
 mod architectures;
 mod asking;
 mod budgets;
+mod cgroups;
 mod channels;
 mod check;
 mod command_line;
@@ -20,6 +21,7 @@ mod gunicorn;
 mod harness;
 mod hostile;
 mod house;
+mod injection;
 mod leftovers;
 mod licences;
 mod masters;

@@ -132,7 +132,8 @@ fn with_another_namespaces_proc_nobody_is_named() {
     everywhere(|binary, place| {
         let inner = ["unshare", "--pid", "--fork", "--kill-child"];
         let new = || Foster::new(binary, place).after(&inner);
-        let script = "trap '' USR1; kill -USR1 $PPID; (sh -c 'exit 3' &)";
+        // It ends when foster has sent the signal on, and so has had it.
+        let script = "trap 'had=1' USR1; kill -USR1 $PPID; until [ \"$had\" ]; do :; done; (sh -c 'exit 3' &)";
         let finished = new().option("-vvv").run(&["sh", "-c", script]).finish();
         assert_eq!(finished.end, End::Exited(0));
         let received = line_with(&finished, "received SIGUSR1 ");
