@@ -543,12 +543,12 @@ fn only_the_script_that_waits_in_its_trap_has_its_server_asked_once() {
             run.signal(libc::SIGTERM);
             run.expect("asked");
             if asked_again {
-                run.says("SIGTERM sent to what command");
+                run.says("SIGTERM sent to 1 process that command");
             }
             scratch.file("gate", b"", "644");
             let Finished { end, stderr, .. } = run.finish();
             assert_eq!(end, End::Exited(code), "{stderr}");
-            assert_eq!(stderr.contains("SIGTERM sent to what command"), asked_again, "{stderr}");
+            assert_eq!(stderr.contains("SIGTERM sent to 1 process that command"), asked_again, "{stderr}");
         }
     }
 }

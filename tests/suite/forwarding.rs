@@ -132,11 +132,11 @@ fn a_signal_says_who_sent_it_at_info() {
         let asked = format!("info: asked to stop by SIGTERM from {}: command ", place.outside());
         assert!(stderr.contains(&asked) && stderr.contains("fixture exited with status 42 after "), "{stderr}");
 
-        let run = Foster::new(binary, place).option("-v").run(&["sh", "-c", "kill -TERM $PPID; sleep 30"]);
+        let run = Foster::new(binary, place).option("-v").run(&["sh", "-c", "kill -TERM $PPID; while :; do :; done"]);
         let finished = run.finish();
         finished.assert_ended_by(place, 15);
         assert!(
-            finished.stderr.contains(" (sh -c kill -TERM $PPID; sleep 30, uid 0) forwarded to command sh"),
+            finished.stderr.contains(" (sh -c kill -TERM $PPID; while :; do :; …, uid 0) forwarded to command sh"),
             "{}",
             finished.stderr
         );

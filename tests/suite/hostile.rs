@@ -301,7 +301,7 @@ fn deadline(plan: &Plan, report: &Report) -> Option<i64> {
         (command_end >= 0 && !plan.waits).then(|| command_end + plan.grace.unwrap_or(LEFTOVERS) as i64),
     ];
     // Without a grace a stop request is the platform's to limit, be it the test's or one that a hostile process has sent.
-    if plan.grace.is_none() && report.all("stderr").any(|line| line.contains("without a limit of foster's own")) {
+    if plan.grace.is_none() && report.all("stderr").any(|line| line.contains("and no --grace limits that")) {
         return None;
     }
     limit.into_iter().flatten().min()

@@ -302,7 +302,7 @@ fn with_the_whole_group_signalled_supervisord_is_asked_once_and_stops_its_progra
             run.expect("master: warm shutdown");
             if behind != Behind::Nothing {
                 // foster says this a second after it has come to the leftovers, so by now it would have asked again.
-                run.says("waiting, without a limit of foster's own, for ");
+                run.says(", and no --grace limits that: ");
             }
             let log = finishes_in_order(run, &files, behind, place);
             assert_eq!(log.matches("received SIGTERM").count(), 1, "{behind:?}: {log}");

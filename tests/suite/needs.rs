@@ -148,5 +148,10 @@ fn the_demo_shows_what_is_lost_without_foster() {
     }
     assert!(scenes[2].contains("zombies in /proc: 4"), "{shown}");
     assert!(scenes[3].contains("zombies in /proc: 0") && scenes[3].matches("reaped orphan").count() == 4, "{shown}");
-    assert!(scenes[4].contains("(sh, uid 0)") && scenes[4].contains("exit code 0"), "{shown}");
+    assert!(
+        scenes[4].contains(" (sh")
+            && scenes[4].contains(", uid 0) forwarded to command python3")
+            && scenes[4].contains("exit code 0"),
+        "{shown}"
+    );
 }

@@ -102,12 +102,11 @@ pub fn an_orphan_with_figures(foster: Foster) {
 #[test]
 fn shells_are_told_apart_by_what_they_run() {
     everywhere(|binary, place| {
-        let job = |name: &str| format!("sh -c 'trap \"\" TERM; echo ready; while :; do sleep 1; done' {name} & ");
-        // The command goes on when the job says that it ignores SIGTERM, and is there until the signal comes back to it.
-        let script = format!(
-            "trap 'exit 0' USR1; {{ {} }} | {{ read ready; }}; kill -USR1 $PPID; while :; do sleep 1; done",
-            job("job-a")
-        );
+        // No shell here starts a program: while it does, it is in an uninterruptible sleep (vfork(2)), and named alone. The
+        // command goes on when the job says that it ignores SIGTERM, and is there until the signal comes back to it.
+        let job = "sh -c 'trap \"\" TERM; echo ready; while :; do :; done' &";
+        let script =
+            format!("trap 'exit 0' USR1; {{ {job} }} | {{ read ready; }}; kill -USR1 $PPID; while :; do :; done");
         let run = |options: &[&str]| Foster::new(binary, place).options(options).run(&["sh", "-c", &script]).finish();
         let finished = run(&["-v", "--grace=200ms"]);
         let killed = line_with(&finished, "the grace is over, SIGKILL to ");

@@ -505,6 +505,18 @@ fn an_entrypoint_script_that_starts_foster_in_the_background_keeps_the_terminal(
     });
 }
 
+/// The terminal sends it to the command alone, which catches it. Its exit code is all that foster has of it.
+#[test]
+fn a_ctrl_c_that_the_command_has_caught_is_named_as_what_stopped_it() {
+    each(|foster| {
+        let script = "trap 'exit 130' INT; echo rea''dy; while :; do sleep 0.1; done";
+        let mut terminal = Terminal::run(&[foster, "-v", "sh", "-c", script]);
+        terminal.expect("ready");
+        terminal.keys(CTRL_C);
+        terminal.expect("info: stopped by Ctrl-C, as its status says: command sh exited with status 130; ran ");
+    });
+}
+
 /// So the tests above can fail: what catatonit runs has the terminal, and Ctrl-C is for that alone.
 #[test]
 fn catatonit_in_the_background_of_a_script_takes_its_terminal() {

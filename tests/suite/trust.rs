@@ -682,7 +682,9 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
             assert_eq!(end, End::Exited(4), "{options:?}: {stderr}");
             assert!(start.elapsed() < Duration::from_secs(2), "{options:?}: waited for it, {:?}", start.elapsed());
             assert!(!stderr.contains("sent to all of them"), "{options:?}: {stderr}");
-            let names_it = |line: &str| line.contains(" (hostile") && line.contains("not permitted");
+            let names_it = |line: &str| {
+                line.contains(" (hostile") && line.contains("may not signal 1 process (it needs cap_kill)")
+            };
             assert!(stderr.lines().any(|line| names_it(&line.to_lowercase())), "{options:?}: {stderr}");
         }
     });

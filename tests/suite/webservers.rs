@@ -385,7 +385,7 @@ fn npm_starts_server_answers_the_request_in_flight_and_is_asked_once() {
             let (run, client) = stop_npm_in_flight(&npm, foster, &files);
             run.expect("asked 1");
             // foster says this a second after it has come to the leftovers, so by now it would have asked again.
-            run.says("waiting, without a limit of foster's own, for 1 process");
+            run.says("waiting for 1 process, and no --grace limits that: ");
             files.file("gate", b"", "644");
             let answer = answer(client);
             assert!(answer.ends_with("\r\n\r\nhello"), "{options:?} {answer:?}, stderr: {}", run.stderr());
