@@ -667,6 +667,9 @@ pub mod tests {
             Report::CommandEnded(end) => {
                 end.ran = end.ran.min(Duration::from_secs(999 * 86_400));
                 end.oom_kills = if end.oom_kills == OomKills::NONE { OomKills::NONE } else { OomKills::Rose(1) };
+                if end.cause == Cause::Terminal {
+                    end.oom_kills = OomKills::NONE;
+                }
                 let is_asked = matches!(end.cause, Cause::StopRequest { .. });
                 if let Some(Death::Killed { signal: by, core_dumped }) = &mut end.death {
                     *by = if is_asked { Signal::KILL } else { signal };
