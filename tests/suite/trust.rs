@@ -680,6 +680,22 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
     });
 }
 
+#[test]
+fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
+    if !is_root() {
+        return;
+    }
+    let setpriv = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", "--"];
+    everywhere(|binary, place| {
+        let foster = Foster::new(binary, place).with_machines_users().after(&setpriv);
+        let run = hostile(foster, &["leave-another-users-and-own"]);
+        run.expect("own has ended");
+        let Some(Finished { end, stderr, .. }) = ends_within(run, SLACK) else { panic!("waits for the other user's") };
+        assert_eq!(end, End::Exited(4), "{stderr}");
+        assert!(stderr.contains("not permitted to signal 1 process: "), "{stderr}");
+    });
+}
+
 /// When a signal of tgkill(2), or a real-time signal, finds the queue full, the kernel drops who sent it: what is left looks
 /// as if it came from outside.
 #[test]
