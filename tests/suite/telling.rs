@@ -100,7 +100,8 @@ fn with_another_namespaces_proc_nobody_is_named() {
     everywhere(|binary, place| {
         let inner = ["unshare", "--pid", "--fork", "--kill-child"];
         let new = || Foster::new(binary, place).after(&inner);
-        let script = "trap '' USR1; kill -USR1 $PPID; (sh -c 'exit 3' &)";
+        // foster forwards it: then it has read it, and not only after the command's end.
+        let script = "trap got=1 USR1; kill -USR1 $PPID; until [ \"$got\" ]; do :; done; (sh -c 'exit 3' &)";
         let finished = new().option("-vvv").run(&["sh", "-c", script]).finish();
         assert_eq!(finished.end, End::Exited(0));
         let received = line_with(&finished, "received SIGUSR1 ");

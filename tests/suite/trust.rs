@@ -14,6 +14,7 @@ use crate::terminal::{PROMPT, Terminal};
 
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
+const SIGTRAP: i32 = 5;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 const SIGTSTP: i32 = 20;
@@ -86,14 +87,15 @@ fn a_traced_command_gets_every_signal_as_if_it_were_not_traced() {
     });
 }
 
+/// Also by a SIGTRAP, which is not taken for ptrace's own.
 #[test]
 fn a_traced_command_is_stopped_by_sigterm() {
     everywhere(|binary, place| {
-        for options in [&[][..], &["-g"], &["-k", "20"]] {
+        for (options, signal) in [(&[][..], SIGTERM), (&["-g"], SIGTERM), (&["-k", "20"], SIGTERM), (&[], SIGTRAP)] {
             let run = hostile(Foster::new(binary, place).options(options), &["traced-wait"]);
             run.expect("ready");
-            run.signal(SIGTERM);
-            run.finish().assert_ended_by(place, SIGTERM);
+            run.signal(signal);
+            run.finish().assert_ended_by(place, signal);
         }
     });
 }
