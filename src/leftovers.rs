@@ -387,4 +387,13 @@ mod tests {
         let found = proc::descendants_among(&everybody, 7);
         assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [2, 3, 9]);
     }
+
+    /// With SIGCONT, which changes nothing for a process that runs.
+    #[test]
+    fn a_process_that_has_got_the_pid_of_another_is_not_signalled() {
+        let now = proc::stat(sys::pid()).expect("/proc");
+        assert_eq!(send_to(&now, Signal::CONT), Ok(()));
+        let before = Stat { start_ticks: now.start_ticks.saturating_sub(1), ..now };
+        assert_eq!(send_to(&before, Signal::CONT), Err(Errno::ESRCH));
+    }
 }
