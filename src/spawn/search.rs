@@ -119,4 +119,15 @@ mod tests {
             assert!(found.as_bytes_with_nul().len() <= search.longest(), "{path:?}");
         }
     }
+
+    #[test]
+    fn a_look_finds_the_first_that_can_run_or_else_says_what_may_not() {
+        let search = Search::new(b"x", &[c"PATH=/a:/b:/c"]);
+        let look = |a, b, c| search.look(|path| [a, b, c][usize::from(path.to_bytes()[1] - b'a')]);
+        let (not_there, no_right) = (Some(Errno::ENOENT), Some(Errno::EACCES));
+        assert_eq!(look(not_there, no_right, None), (2, Ok(())));
+        assert_eq!(look(not_there, no_right, not_there), (1, Err(Errno::EACCES)));
+        assert_eq!(look(not_there, no_right, no_right), (1, Err(Errno::EACCES)), "the first of them");
+        assert_eq!(look(not_there, not_there, not_there), (0, Err(Errno::ENOENT)));
+    }
 }
