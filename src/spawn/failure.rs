@@ -214,3 +214,29 @@ fn as_user(config: &Config) -> impl fmt::Display {
         None => Ok(()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UserSpec;
+
+    #[test]
+    fn a_user_who_cannot_be_had_is_said_with_ids_and_what_is_missing() {
+        let config = Config { user: UserSpec::parse(b"app"), ..Config::default() };
+        let identity = Identity { uid: 70_000, gid: 7, groups: vec![7] };
+        for (errno, reason) in [
+            (
+                Errno::EPERM,
+                "operation not permitted (it takes CAP_SETUID and CAP_SETGID, and a user namespace may deny it)",
+            ),
+            (
+                Errno::EINVAL,
+                "invalid argument (this user namespace does not map one of the ids, or there are too many groups)",
+            ),
+            (Errno::EAGAIN, "try again"),
+        ] {
+            let message = format!("cannot run the command as user 'app' (uid 70000, gid 7): {reason}");
+            assert_eq!(Failure::no_user(&config, Some(&identity), errno), Failure { code: 125, message });
+        }
+    }
+}
