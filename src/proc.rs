@@ -288,6 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_the_kernels_is_read_whole() {
+        for name in ["pid_max", "threads-max"] {
+            let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).expect("readable");
+            assert_eq!(kernel_limit(name).map(|limit| format!("{limit}\n")), Some(limit), "{name}");
+        }
+        assert_eq!(kernel_limit("no-such-limit"), None);
+    }
+
+    #[test]
     fn numbers_are_read_across_the_edges_of_what_is_read_at_once() {
         let many: Vec<i32> = (1..3000).collect();
         let text: String = many.iter().map(|number| format!("{number} ")).collect();
