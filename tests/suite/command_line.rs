@@ -504,7 +504,7 @@ fn a_text_file_without_an_interpreter_line_runs_under_the_shell() {
         for command in [script, "script"] {
             let (code, stdout, stderr) = foster(&binary, &[command, "a", "-b"], &[("PATH", &path)]);
             assert_eq!((code, stderr.as_str()), (5, ""), "{command}");
-            assert_eq!(stdout, format!("/bin/sh {script} a -b "));
+            assert!(stdout.starts_with("/bin/sh /") && stdout.ends_with("/script a -b "), "{stdout}");
         }
         assert_eq!(foster(&binary, &["empty"], &[("PATH", &path)]).0, 0);
     }
