@@ -288,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn the_time_since_boot_is_in_ticks_what_the_kernel_says_in_seconds() {
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").expect("readable");
+            let (seconds, hundredths) = text.split(' ').next().and_then(|up| up.split_once('.')).expect("12.34");
+            let number = |text: &str| text.parse::<u64>().expect("a number");
+            (number(seconds) * 100 + number(hundredths)) * sys::ticks_per_second() / 100
+        };
+        let (before, ticks, after) = (uptime(), ticks_since_boot(), uptime());
+        assert!(before <= ticks && ticks <= after, "{before} <= {ticks} <= {after}");
+    }
+
+    #[test]
     fn a_limit_of_the_kernels_is_read_whole() {
         for name in ["pid_max", "threads-max"] {
             let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).expect("readable");

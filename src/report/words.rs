@@ -275,6 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn a_roll_names_ten_and_counts_the_others() {
+        let process =
+            |pid| Stat { pid, name: Name::new(b"x"), state: b'S', parent: 1, group: 1, threads: 1, start_ticks: 0 };
+        let said = |count| roll(Roll::Killed, &(1..=count).map(process).collect::<Vec<_>>()).to_string();
+        let ten = ", 9 (x, sleeping), 10 (x, sleeping)";
+        assert!(
+            said(10).contains("SIGKILL to 10 processes: 1 (x, sleeping), ") && said(10).ends_with(ten),
+            "{}",
+            said(10)
+        );
+        assert!(said(12).ends_with(&format!("{ten} and 2 more")), "{}", said(12));
+    }
+
+    #[test]
     fn an_orphans_line_leaves_nothing_out() {
         let orphan = Orphan {
             pid: 30740,
