@@ -288,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn each_letter_of_a_state_has_its_words() {
+        let words = |state| Stat { state, ..parse_stat(&stat_line(b"x")).expect("a stat line") }.state_in_words();
+        assert_eq!(
+            b"RSDTZI".map(words),
+            ["running", "sleeping", "in uninterruptible sleep", "stopped", "a zombie", "idle"]
+        );
+        assert_eq!(b"tX".map(words), ["stopped by a debugger", "in an unknown state"]);
+    }
+
+    #[test]
     fn the_time_since_boot_is_in_ticks_what_the_kernel_says_in_seconds() {
         let uptime = || {
             let text = std::fs::read_to_string("/proc/uptime").expect("readable");
