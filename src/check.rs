@@ -258,4 +258,14 @@ pub mod tests {
         assert_eq!(verdict(&[], &[unlimited], "pids=0%").code(), 0);
         assert_eq!(verdict(&[], &[pids(1, Some(0))], "pids=99%").code(), 1);
     }
+
+    #[test]
+    fn each_zombie_counts_for_its_parent_or_its_tracer() {
+        let mut parents = Parents { list: Vec::new(), most: usize::MAX, but: None };
+        for (pid, traces) in [(7, false), (9, false), (3, false), (7, true), (7, false), (9, false), (7, false)] {
+            parents.count_zombie_of(pid, traces);
+        }
+        let counted: Vec<_> = parents.list.iter().map(|parent| (parent.pid, parent.traces, parent.zombies)).collect();
+        assert_eq!(counted, [(3, false, 1), (7, false, 3), (7, true, 1), (9, false, 2)]);
+    }
 }

@@ -283,12 +283,10 @@ impl Leftovers {
 
 /// Kills foster's children, each with its group unless that is among `others`, and again while new ones turn up.
 fn kill_children(others: &[i32]) -> Result<bool, Errno> {
-    let (mut killed, mut known) = (false, Vec::new());
-    for _ in 0..LOOKS {
-        let children = sorted(proc::children()?.into_iter());
-        let (mut any_new, mut last_group) = (false, 0);
-        for pid in children.iter().rev().filter(|pid| known.binary_search(*pid).is_err()) {
-            any_new = true;
+    let mut killed = false;
+    while_new_ones_turn_up(proc::children, |children| {
+        let mut last_group = 0;
+        for pid in children.iter().rev() {
             // A child's number cannot be another's before foster has reaped it.
             killed |= sys::send(*pid, Signal::KILL, None).is_ok();
             let group = getpgid(Some(Pid::from_raw(*pid))).map_or(0, Pid::as_raw);
@@ -297,12 +295,26 @@ fn kill_children(others: &[i32]) -> Result<bool, Errno> {
                 killed |= sys::send_to_group(group, Signal::KILL, None).is_ok();
             }
         }
-        if !any_new {
+    })?;
+    Ok(killed)
+}
+
+/// Hands over those who were not there at the last look, smallest pid first, until a look finds nobody new.
+fn while_new_ones_turn_up(
+    look: impl Fn() -> Result<Vec<i32>, Errno>,
+    mut take: impl FnMut(&[i32]),
+) -> Result<(), Errno> {
+    let mut known = Vec::new();
+    for _ in 0..LOOKS {
+        let all = sorted(look()?.into_iter());
+        let new: Vec<i32> = all.iter().copied().filter(|pid| known.binary_search(pid).is_err()).collect();
+        if new.is_empty() {
             break;
         }
-        known = children;
+        take(&new);
+        known = all;
     }
-    Ok(killed)
+    Ok(())
 }
 
 /// EPERM: it is another user's. A sandbox has other words for it.
@@ -356,6 +368,8 @@ fn send_to(process: &Stat, signal: Signal) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::text::Name;
 
@@ -391,5 +405,34 @@ mod tests {
             [process(2, 9, 2, b'S'), process(3, 2, 2, b'Z'), process(5, 4, 5, b'S'), process(9, 7, 9, b'S')];
         let found = proc::descendants_among(&everybody, 7);
         assert_eq!(found.iter().map(|process| process.pid).collect::<Vec<_>>(), [2, 3, 9]);
+    }
+
+    /// With SIGCONT, which changes nothing for a process that runs.
+    #[test]
+    fn a_process_that_has_got_the_pid_of_another_is_not_signalled() {
+        let now = proc::stat(sys::pid()).expect("/proc");
+        assert_eq!(send_to(&now, Signal::CONT), Ok(()));
+        let before = Stat { start_ticks: now.start_ticks.saturating_sub(1), ..now };
+        assert_eq!(send_to(&before, Signal::CONT), Err(Errno::ESRCH));
+    }
+
+    /// A process that was killed may have forked just before, and what it left comes to foster.
+    #[test]
+    fn children_are_looked_for_until_none_is_new_but_not_for_ever() {
+        let looks = Cell::new(0);
+        let chain = |pids: &[&[i32]]| {
+            looks.set(0);
+            let mut taken = Vec::new();
+            let look = || Ok(pids[looks.replace(looks.get() + 1)].to_vec());
+            while_new_ones_turn_up(look, |new| taken.push(new.to_vec())).map(|()| taken)
+        };
+        assert_eq!(chain(&[&[7, 9, 3], &[9, 8, 3, 7], &[8, 12], &[12]]), Ok(vec![vec![3, 7, 9], vec![8], vec![12]]));
+        assert_eq!((chain(&[&[]]), looks.get()), (Ok(vec![]), 1));
+
+        let endless = Cell::new(0);
+        let look = || Ok(vec![endless.replace(endless.get() + 1)]);
+        assert_eq!(while_new_ones_turn_up(look, |_| {}), Ok(()));
+        assert_eq!(endless.get(), 64, "others have to be reaped");
+        assert_eq!(while_new_ones_turn_up(|| Err(Errno::ENOENT), |_| {}), Err(Errno::ENOENT));
     }
 }

@@ -350,6 +350,37 @@ mod tests {
     }
 
     #[test]
+    fn each_letter_of_a_state_has_its_words() {
+        let words = |state| Stat { state, ..parse_stat(&stat_line(b"x")).expect("a stat line") }.state_in_words();
+        assert_eq!(
+            b"RSDTZI".map(words),
+            ["running", "sleeping", "in uninterruptible sleep", "stopped", "a zombie", "idle"]
+        );
+        assert_eq!(b"tX".map(words), ["stopped by a debugger", "in an unknown state"]);
+    }
+
+    #[test]
+    fn the_time_since_boot_is_in_ticks_what_the_kernel_says_in_seconds() {
+        let uptime = || {
+            let text = std::fs::read_to_string("/proc/uptime").expect("readable");
+            let (seconds, hundredths) = text.split(' ').next().and_then(|up| up.split_once('.')).expect("12.34");
+            let number = |text: &str| text.parse::<u64>().expect("a number");
+            (number(seconds) * 100 + number(hundredths)) * sys::ticks_per_second() / 100
+        };
+        let (before, ticks, after) = (uptime(), ticks_since_boot(), uptime());
+        assert!(before <= ticks && ticks <= after, "{before} <= {ticks} <= {after}");
+    }
+
+    #[test]
+    fn a_limit_of_the_kernels_is_read_whole() {
+        for name in ["pid_max", "threads-max"] {
+            let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).expect("readable");
+            assert_eq!(kernel_limit(name).map(|limit| format!("{limit}\n")), Some(limit), "{name}");
+        }
+        assert_eq!(kernel_limit("no-such-limit"), None);
+    }
+
+    #[test]
     fn numbers_are_read_across_the_edges_of_what_is_read_at_once() {
         let many: Vec<i32> = (1..3000).collect();
         let text: String = many.iter().map(|number| format!("{number} ")).collect();

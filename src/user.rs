@@ -247,6 +247,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_missing_is_none_and_one_that_cannot_be_read_is_an_error() {
+        assert_eq!(read("/nonexistent"), Ok(None));
+        let error = "cannot read /dev/null/passwd: Not a directory".to_owned();
+        assert_eq!(read("/dev/null/passwd"), Err(error));
+        assert_eq!(read("/dev/null"), Err("cannot read /dev/null: it is not a regular file".to_owned()));
+    }
+
+    #[test]
     fn without_the_files_ids_still_work() {
         let resolve = |spec: &str| resolve(&UserSpec::parse(spec.as_bytes()).expect("a spec"), OWN, None, None);
         let identity = resolve("1000:1001").expect("ids").identity;

@@ -251,4 +251,18 @@ mod tests {
             assert!("foster[4194304]: error: ".len() + message.chars().count() < 160, "{message}");
         }
     }
+
+    #[test]
+    fn a_user_who_cannot_be_had_is_said_with_ids_and_what_is_missing() {
+        let config = Config { user: UserSpec::parse(b"app"), ..Config::default() };
+        let identity = Identity { uid: 70_000, gid: 7, groups: vec![7] };
+        for (errno, reason) in [
+            (Errno::EPERM, "operation not permitted (no CAP_SETUID, or a user namespace denies it)"),
+            (Errno::EINVAL, "invalid argument (this user namespace lacks an id, or too many groups)"),
+            (Errno::EAGAIN, "try again"),
+        ] {
+            let message = format!("cannot run the command as user 'app' (uid 70000, gid 7): {reason}");
+            assert_eq!(Failure::no_user(&config, Some(&identity), errno), Failure { code: 125, message });
+        }
+    }
 }

@@ -327,4 +327,20 @@ mod tests {
             assert_eq!(with_home(before, home), after);
         }
     }
+
+    /// The child's exit status, which alone tells where the child's memory is not foster's: under an emulator that forks.
+    #[test]
+    fn the_child_ends_with_the_code_that_foster_ends_with() {
+        for (obstacle, code) in [
+            (Obstacle::Exec(0, Errno::ENOENT), 127),
+            (Obstacle::Exec(0, Errno::EACCES), 126),
+            (Obstacle::Exec(0, Errno::EAGAIN), 125),
+            (Obstacle::Shell(0, Errno::ENOENT), 126),
+            (Obstacle::User(Errno::EPERM), 125),
+            (Obstacle::Directory(Errno::ENOENT), 125),
+            (Obstacle::Signals(Errno::EPERM), 125),
+        ] {
+            assert_eq!(obstacle.code(), code);
+        }
+    }
 }

@@ -96,3 +96,38 @@ fn execute_file(path: &[u8], args: &CStrings, environment: &CStrings) -> Errno {
         Err(_) => Errno::ENOENT,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The child writes each into a buffer that was made before, since it may not allocate.
+    #[test]
+    fn no_candidate_is_longer_than_the_longest() {
+        for (path, name, longest) in [
+            (c"PATH=", "x", "./x"),
+            (c"PATH=/bin:/usr/bin", "x", "/usr/bin/x"),
+            (c"PATH=::/a", "x", "/a/x"),
+            (c"PATH=/bin", "/a/b", "/a/b"),
+            (c"NO_PATH=", "x", "/usr/local/bin/x"),
+        ] {
+            let search = Search::new(name.as_bytes(), &[path]);
+            let count = search.path.map_or(1, |path| path.split(|b| *b == b':').count());
+            let found = (0..count).map(|which| search.candidate(which)).max_by_key(|path| path.count_bytes());
+            let found = found.expect("a candidate");
+            assert_eq!(found.to_str(), Ok(longest), "{path:?}");
+            assert!(found.as_bytes_with_nul().len() <= search.longest(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_finds_the_first_that_can_run_or_else_says_what_may_not() {
+        let search = Search::new(b"x", &[c"PATH=/a:/b:/c"]);
+        let look = |a, b, c| search.look(|path| [a, b, c][usize::from(path.to_bytes()[1] - b'a')]);
+        let (not_there, no_right) = (Some(Errno::ENOENT), Some(Errno::EACCES));
+        assert_eq!(look(not_there, no_right, None), (2, Ok(())));
+        assert_eq!(look(not_there, no_right, not_there), (1, Err(Errno::EACCES)));
+        assert_eq!(look(not_there, no_right, no_right), (1, Err(Errno::EACCES)), "the first of them");
+        assert_eq!(look(not_there, not_there, not_there), (0, Err(Errno::ENOENT)));
+    }
+}

@@ -75,6 +75,28 @@ fn a_thousand_queued_signals_keep_their_order_and_payload() {
     });
 }
 
+#[test]
+fn with_the_group_a_queued_signal_reaches_all_of_it() {
+    everywhere(|binary, place| {
+        let run = Foster::new(binary, place).option("-g").fixture(&["signals", "with-grandchild"]);
+        let two_lines = || {
+            let mut lines = [run.line(), run.line()];
+            lines.sort();
+            lines
+        };
+        assert_eq!(two_lines(), ["command ready", "grandchild ready"]);
+        queue(run.foster_pid(), 40);
+        assert_eq!(two_lines(), ["command got 40", "grandchild got 40"]);
+    });
+}
+
+#[allow(unsafe_code)]
+fn queue(pid: i32, signal: i32) {
+    let value = libc::sigval { sival_ptr: std::ptr::null_mut() };
+    // SAFETY: takes numbers, and a value that nobody follows.
+    assert_eq!(unsafe { libc::sigqueue(pid, signal, value) }, 0);
+}
+
 /// What is sent to foster's group while the command is being started reaches the command once, through foster: not at
 /// all would be a loss, twice when the child was hit too before it had a group of its own.
 #[test]

@@ -82,19 +82,32 @@ fn a_grace_of_0_kills_at_once() {
     });
 }
 
+/// The last call is for whoever is below the command, and is said if there was somebody.
 #[test]
 fn one_grace_covers_a_command_that_does_not_end() {
     everywhere(|binary, place| {
-        let run = Foster::new(binary, place).env("FOSTER_GRACE", "300ms").fixture(&["signals", "with-grandchild"]);
-        let mut ready = [run.line(), run.line()];
-        ready.sort();
-        assert_eq!(ready, ["command ready", "grandchild ready"]);
-        run.signal(SIGTERM);
-        run.expect("command got 15");
-        let finished = run.finish();
-        finished.assert_ended_by(place, 9);
-        assert!(finished.stderr.contains("the grace is over, SIGKILL to 2 processes: "), "{}", finished.stderr);
-        assert!(!finished.stderr.contains("error"), "it was asked for: {}", finished.stderr);
+        for (act, ready, alive) in [
+            (&["signals", "with-grandchild"][..], &["command ready", "grandchild ready"][..], "2 processes: "),
+            (&["signals"], &["command ready"], "1 process: "),
+        ] {
+            let run = Foster::new(binary, place).option("-v").env("FOSTER_GRACE", "300ms").fixture(act);
+            let mut lines: Vec<String> = ready.iter().map(|_| run.line()).collect();
+            lines.sort();
+            assert_eq!(lines, ready);
+            run.signal(SIGTERM);
+            run.expect("command got 15");
+            let finished = run.finish();
+            finished.assert_ended_by(place, 9);
+            let stderr = &finished.stderr;
+            assert!(stderr.contains(&format!("the grace is over, SIGKILL to {alive}")), "{stderr}");
+            let last_calls: Vec<&str> = stderr.lines().filter(|line| line.contains("last call: ")).collect();
+            match &last_calls[..] {
+                [] => assert_eq!(ready.len(), 1, "{stderr}"),
+                [said] => assert!(ready.len() == 2 && said.contains("SIGTERM sent to 1 more, "), "{stderr}"),
+                _ => panic!("{stderr}"),
+            }
+            assert!(!stderr.contains("error"), "it was asked for: {stderr}");
+        }
     });
 }
 

@@ -65,30 +65,40 @@ fn the_signal_mask_is_handed_on() {
     });
 }
 
+/// But for that of the termination log, which gets the lowest number that is free.
 #[test]
 fn foster_keeps_no_directory_and_no_descriptor() {
     everywhere(|binary, place| {
         let scratch = Scratch::new("pinned");
-        let held = format!("cd {}; exec 5</etc/passwd 8<.; exec \"$@\"", scratch.path("").display());
-        let run = Foster::new(binary, place).after(&["bash", "-c", &held, "bash"]).fixture(&["wait-for-term"]);
-        run.expect("ready");
-        let proc = format!("/proc/{}", run.foster_pid());
-        crate::harness::poll("foster is in /", || {
-            std::fs::read_link(format!("{proc}/cwd")).unwrap() == "/".as_ref() as &std::path::Path
-        });
-        let descriptors = || {
-            let mut open: Vec<String> = std::fs::read_dir(format!("{proc}/fd"))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            open.sort();
-            open
-        };
-        // As PID 1 programs write to /proc/1/fd/1, so these stay; elsewhere only stderr, for the log.
-        let expected: &[&str] = if place == Place::Pid1 { &["0", "1", "2"] } else { &["2"] };
-        crate::harness::poll("foster's descriptors", || descriptors() == expected);
-        run.signal(15);
-        assert_eq!(run.finish().end, End::Exited(42));
+        let log = scratch.path("log").display().to_string();
+        for (held, options, kept) in [
+            ("5</etc/passwd 8<.", &[][..], None),
+            ("4</etc/passwd 8<.", &["--termination-log", &log], Some("3")),
+            ("3</etc/passwd 5<.", &["--termination-log", &log], Some("4")),
+        ] {
+            let held = format!("cd {}; exec {held}; exec \"$@\"", scratch.path("").display());
+            let foster = Foster::new(binary, place).after(&["bash", "-c", &held, "bash"]);
+            let run = foster.options(options).fixture(&["wait-for-term"]);
+            run.expect("ready");
+            let proc = format!("/proc/{}", run.foster_pid());
+            crate::harness::poll("foster is in /", || {
+                std::fs::read_link(format!("{proc}/cwd")).unwrap() == "/".as_ref() as &std::path::Path
+            });
+            let descriptors = || {
+                let mut open: Vec<String> = std::fs::read_dir(format!("{proc}/fd"))
+                    .unwrap()
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                    .collect();
+                open.sort();
+                open
+            };
+            // As PID 1 programs write to /proc/1/fd/1, so these stay; elsewhere only stderr, for the log.
+            let standard: &[&str] = if place == Place::Pid1 { &["0", "1", "2"] } else { &["2"] };
+            let expected: Vec<&str> = standard.iter().copied().chain(kept).collect();
+            crate::harness::poll("foster's descriptors", || descriptors() == expected);
+            run.signal(15);
+            assert_eq!(run.finish().end, End::Exited(42));
+        }
     });
 }
 

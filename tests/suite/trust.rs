@@ -14,6 +14,7 @@ use crate::terminal::{PROMPT, Terminal};
 
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
+const SIGTRAP: i32 = 5;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 const SIGTSTP: i32 = 20;
@@ -88,14 +89,15 @@ fn a_traced_command_gets_every_signal_as_if_it_were_not_traced() {
     });
 }
 
+/// Also by a SIGTRAP, which is not taken for ptrace's own.
 #[test]
 fn a_traced_command_is_stopped_by_sigterm() {
     everywhere(|binary, place| {
-        for options in [&[][..], &["-g"], &["-k", "20"]] {
+        for (options, signal) in [(&[][..], SIGTERM), (&["-g"], SIGTERM), (&["-k", "20"], SIGTERM), (&[], SIGTRAP)] {
             let run = hostile(Foster::new(binary, place).options(options), &["traced-wait"]);
             run.expect("ready");
-            run.signal(SIGTERM);
-            run.finish().assert_ended_by(place, SIGTERM);
+            run.signal(signal);
+            run.finish().assert_ended_by(place, signal);
         }
     });
 }
@@ -687,6 +689,22 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
             };
             assert!(stderr.lines().any(|line| names_it(&line.to_lowercase())), "{options:?}: {stderr}");
         }
+    });
+}
+
+#[test]
+fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
+    if !is_root() {
+        return;
+    }
+    let setpriv = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", "--"];
+    everywhere(|binary, place| {
+        let foster = Foster::new(binary, place).with_machines_users().after(&setpriv);
+        let run = hostile(foster, &["leave-another-users-and-own"]);
+        run.expect("own has ended");
+        let Some(Finished { end, stderr, .. }) = ends_within(run, SLACK) else { panic!("waits for the other user's") };
+        assert_eq!(end, End::Exited(4), "{stderr}");
+        assert!(stderr.contains("not permitted to signal 1 process: "), "{stderr}");
     });
 }
 
