@@ -1,14 +1,14 @@
 //! `foster --check`: how many zombies there are, which parent does not reap them, and how full the limits on processes
-//! are. Looking needs /proc; judging is pure; `report/probe.rs` has the words.
+//! are. Looking needs /proc; judging is pure; `report/probe.rs` has the words. `--watch` looks and judges in the same way.
 
 use std::cmp::Reverse;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::cgroup::{self, Controller};
+use crate::cgroup::{Controller, Pids};
 use crate::config::Limits;
-use crate::proc;
+use crate::proc::{self, Listing, Stat};
 use crate::text::Name;
 
 /// What there is to judge.
@@ -16,8 +16,10 @@ use crate::text::Name;
 pub struct Seen {
     /// The processes that have zombies.
     pub parents: Vec<Parent>,
+    /// How many zombies others have, for whom there was no room.
+    pub others: u64,
     /// How many processes and threads there are, by each limit.
-    pub pids: Vec<Use>,
+    pub pids: [Option<Use>; 3],
 }
 
 /// A process that does not wait for zombies: they are its children, or it traces them.
@@ -66,52 +68,108 @@ pub enum Blind {
 ///
 /// # Errors
 /// Why not all of the namespace's processes can be seen.
-pub fn look() -> Result<Seen, Blind> {
-    proc::is_this_namespaces().map_err(|_| Blind::NoProc)?;
-    if proc::stat(1).is_none() {
-        return Err(Blind::Hidden);
-    }
-    let processes = proc::processes().map_err(Blind::Unlistable)?;
-    let mut parents = Vec::<Parent>::new();
-    let mut used = 0_u64;
-    for process in processes {
-        used = used.saturating_add(u64::from(process.threads.max(1)));
-        if process.is_dead() {
-            let culprit = proc::tracer(process.pid).unwrap_or(process.parent);
-            count_zombie_of(&mut parents, culprit, culprit != process.parent);
-        }
-    }
-    for parent in &mut parents {
-        parent.name = proc::name(parent.pid);
-    }
-    // The whole machine shares the kernel's limits, but only this namespace's processes are counted: a probe that fails
-    // because of other containers would restart every one of them.
-    let mut pids = vec![
-        Use { used, limit: proc::kernel_limit("threads-max"), source: "kernel.threads-max" },
-        Use { used, limit: proc::kernel_limit("pid_max"), source: "kernel.pid_max" },
-    ];
-    if let Some(cgroup::Pids { current, max }) = Controller::find(Path::new("/"), "pids").and_then(|c| c.pids()) {
-        pids.push(Use { used: current, limit: max, source: "cgroup pids.max" });
-    }
-    Ok(Seen { parents, pids })
+pub fn look(limits: Limits) -> Result<Verdict, Blind> {
+    let mut look = Look::begin(Parents { list: Vec::new(), most: usize::MAX, but: None })?;
+    while look.some()? {}
+    Ok(look.end(Controller::find(Path::new("/"), "pids").as_ref(), limits))
 }
 
-/// Counts one more zombie of this parent, or tracer. They are sorted by pid.
-fn count_zombie_of(parents: &mut Vec<Parent>, pid: i32, traces: bool) {
-    let key = (pid, traces);
-    let place = parents.partition_point(|parent| (parent.pid, parent.traces) < key);
-    match parents.get_mut(place) {
-        Some(parent) if (parent.pid, parent.traces) == key => parent.zombies = parent.zombies.saturating_add(1),
-        _ => parents.insert(place, Parent { pid, name: None, zombies: 1, traces }),
+/// Whose zombies are counted, and where.
+#[derive(Debug)]
+pub struct Parents {
+    /// Room for them, where none may be asked for later.
+    pub list: Vec<Parent>,
+    /// So many are told apart.
+    pub most: usize,
+    /// Its zombies do not count: foster's own, which it is about to reap.
+    pub but: Option<i32>,
+}
+
+/// A look at the processes of this PID namespace, some at a time. It takes no memory but what it is given, and no longer than
+/// it is asked to.
+pub struct Look {
+    listing: Listing,
+    parents: Parents,
+    others: u64,
+    used: u64,
+}
+
+impl Look {
+    /// Nobody is looked at yet.
+    ///
+    /// # Errors
+    /// Why not all of the namespace's processes can be seen.
+    pub fn begin(parents: Parents) -> Result<Look, Blind> {
+        proc::is_this_namespaces().map_err(|_| Blind::NoProc)?;
+        if proc::stat(1).is_none() {
+            return Err(Blind::Hidden);
+        }
+        Ok(Look { listing: Listing::begin().map_err(Blind::Unlistable)?, parents, others: 0, used: 0 })
+    }
+
+    /// Looks at some more; false: those were all.
+    ///
+    /// # Errors
+    /// /proc cannot be listed any more.
+    pub fn some(&mut self) -> Result<bool, Blind> {
+        let Look { listing, parents, others, used } = self;
+        let each = |process: Stat| {
+            *used = used.saturating_add(u64::from(process.threads.max(1)));
+            if process.is_dead() {
+                let culprit = proc::tracer(process.pid).unwrap_or(process.parent);
+                let is_counted = parents.count_zombie_of(culprit, culprit != process.parent);
+                *others = others.saturating_add(u64::from(!is_counted));
+            }
+        };
+        listing.some(each).map_err(Blind::Unlistable)
+    }
+
+    /// Judges what was seen. The cgroup is the caller's.
+    pub fn end(self, cgroup: Option<&Controller>, limits: Limits) -> Verdict {
+        // The whole machine shares the kernel's limits, but only this namespace's processes are counted: a probe that fails
+        // because of other containers would restart every one of them.
+        let kernels = |limit, source| Some(Use { used: self.used, limit: proc::kernel_limit(limit), source });
+        let cgroups = |pids: Pids| Use { used: pids.current, limit: pids.max, source: "cgroup pids.max" };
+        let pids = [
+            kernels("threads-max", "kernel.threads-max"),
+            kernels("pid_max", "kernel.pid_max"),
+            cgroup.and_then(Controller::pids).map(cgroups),
+        ];
+        let mut verdict = judge(Seen { parents: self.parents.list, others: self.others, pids }, limits);
+        for parent in verdict.parents.iter_mut().take(NAMED) {
+            parent.name = proc::name(parent.pid);
+        }
+        verdict
     }
 }
+
+impl Parents {
+    /// Counts one more zombie of this parent, or tracer; false if there is no room for it. They are sorted by pid.
+    fn count_zombie_of(&mut self, pid: i32, traces: bool) -> bool {
+        if self.but == Some(pid) {
+            return true;
+        }
+        let key = (pid, traces);
+        let place = self.list.partition_point(|parent| (parent.pid, parent.traces) < key);
+        let has_room = self.list.len() < self.most;
+        match self.list.get_mut(place) {
+            Some(parent) if (parent.pid, parent.traces) == key => parent.zombies = parent.zombies.saturating_add(1),
+            _ if has_room => self.list.insert(place, Parent { pid, name: None, zombies: 1, traces }),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// How many parents are named.
+pub const NAMED: usize = 10;
 
 /// What was seen, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub limits: Limits,
     pub zombies: u64,
-    /// Most zombies first.
+    /// Those with the most zombies come first, as many as are named.
     pub parents: Vec<Parent>,
     /// The limit that is fullest.
     pub pids: Option<Use>,
@@ -119,14 +177,15 @@ pub struct Verdict {
 
 /// Judges what was seen.
 pub fn judge(seen: Seen, limits: Limits) -> Verdict {
-    let Seen { parents: seen, pids } = seen;
-    // They are few, and the standard library's sort is 4 KB of code.
-    let mut parents = Vec::<Parent>::with_capacity(seen.len());
-    for parent in seen {
-        parents.insert(parents.partition_point(|other| other.zombies >= parent.zombies), parent);
+    let Seen { mut parents, others, pids } = seen;
+    for place in 0..NAMED.min(parents.len()) {
+        // In place: the standard library's sort is 4 KB of code, and another list would take memory.
+        let rest = parents.iter().enumerate().skip(place);
+        let worst = rest.max_by_key(|(_, parent)| (parent.zombies, Reverse(parent.pid))).map_or(place, |(at, _)| at);
+        parents.swap(place, worst);
     }
-    let zombies = parents.iter().fold(0_u64, |sum, parent| sum.saturating_add(parent.zombies));
-    let pids = pids.into_iter().max_by_key(|pids| (pids.permille(), pids.limit.map(Reverse)));
+    let zombies = parents.iter().fold(others, |sum, parent| sum.saturating_add(parent.zombies));
+    let pids = pids.into_iter().flatten().max_by_key(|pids| (pids.permille(), pids.limit.map(Reverse)));
     Verdict { limits, zombies, parents, pids }
 }
 
@@ -161,7 +220,8 @@ pub mod tests {
     }
 
     pub fn verdict(parents: &[Parent], pids: &[Use], limits: &str) -> Verdict {
-        judge(Seen { parents: parents.to_vec(), pids: pids.to_vec() }, Limits::parse(limits).unwrap())
+        let pids = std::array::from_fn(|i| pids.get(i).copied());
+        judge(Seen { parents: parents.to_vec(), others: 0, pids }, Limits::parse(limits).unwrap())
     }
 
     #[test]
@@ -173,6 +233,16 @@ pub mod tests {
         // 900.1 of a thousand is over 90.0%.
         let verdict = verdict(&[], &[pids(9_001, Some(10_000))], "pids=90%");
         assert_eq!((verdict.code(), verdict.pids.and_then(|pids| pids.permille())), (1, Some(901)));
+    }
+
+    #[test]
+    fn zombies_are_counted_also_where_there_is_no_room_for_their_parents() {
+        let mut parents = Parents { list: Vec::with_capacity(2), most: 2, but: Some(1) };
+        let counted = [7, 3, 9, 1, 7, 9].map(|pid| parents.count_zombie_of(pid, false));
+        assert_eq!(counted, [true, true, false, true, true, false]);
+        assert_eq!((parents.list.capacity(), parents.list[0].pid, parents.list[1].zombies), (2, 3, 2));
+        let verdict = judge(Seen { parents: parents.list, others: 2, pids: [None; 3] }, Limits::default());
+        assert_eq!((verdict.zombies, verdict.parents[0].pid), (5, 7));
     }
 
     #[test]

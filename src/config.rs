@@ -50,6 +50,8 @@ pub struct Config<'a> {
     pub termination_log: Option<CString>,
     /// The limits of `--check`.
     pub limits: Limits,
+    /// What foster itself looks at while the command runs (`--watch`).
+    pub watch: Option<WatchConfig>,
     /// What is said, and how loudly.
     pub log: LogConfig,
     /// What a persona does differently from foster under its own name.
@@ -273,18 +275,69 @@ impl Default for Limits {
 impl Limits {
     /// Reads `zombies=N,pids=P%`; what is left out has its default.
     pub fn parse(text: &str) -> Option<Limits> {
-        let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
         let mut limits = Limits::default();
+        text.split(',').try_for_each(|item| limits.set(item))?;
+        Some(limits)
+    }
+
+    /// Reads `zombies=N` or `pids=P%`.
+    fn set(&mut self, item: &str) -> Option<()> {
+        let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
+        match item.split_once('=')? {
+            ("zombies", count) => self.zombies = number(count)?,
+            ("pids", percent) => {
+                self.pids_percent = number(percent.strip_suffix('%')?).filter(|percent| *percent <= 100)?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// What [`WatchConfig::parse`] takes, for error messages.
+pub const WATCH: &str =
+    "zombies=N, pids=P%, every=DURATION of 1s or more, or several, for example zombies=50,every=10s";
+
+/// What foster itself looks at while the command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchConfig {
+    pub limits: Limits,
+    /// How long it sleeps between two looks.
+    pub every: Duration,
+}
+
+impl Default for WatchConfig {
+    fn default() -> WatchConfig {
+        WatchConfig { limits: Limits::default(), every: Duration::from_secs(30) }
+    }
+}
+
+impl WatchConfig {
+    /// More often, it would be foster that keeps the machine busy.
+    const LEAST: Duration = Duration::from_secs(1);
+
+    /// Reads `zombies=N,pids=P%,every=DURATION`; what is left out has its default.
+    pub fn parse(text: &str) -> Option<WatchConfig> {
+        let mut watch = WatchConfig::default();
         for item in text.split(',') {
-            match item.split_once('=')? {
-                ("zombies", count) => limits.zombies = number(count)?,
-                ("pids", percent) => {
-                    limits.pids_percent = number(percent.strip_suffix('%')?).filter(|percent| *percent <= 100)?;
-                }
-                _ => return None,
+            match item.strip_prefix("every=") {
+                Some(every) => watch.every = parse_duration(every).filter(|every| *every >= WatchConfig::LEAST)?,
+                None => watch.limits.set(item)?,
             }
         }
-        Some(limits)
+        Some(watch)
+    }
+}
+
+/// As it can be given.
+impl fmt::Display for WatchConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limits { zombies, pids_percent } = self.limits;
+        write!(f, "zombies={zombies},pids={pids_percent}%,every=")?;
+        match self.every.subsec_millis() {
+            0 => write!(f, "{}s", self.every.as_secs()),
+            _ => write!(f, "{}ms", self.every.as_millis()),
+        }
     }
 }
 
@@ -465,6 +518,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_watch_has_limits_and_an_interval_of_a_second_at_least() {
+        for (text, zombies, pids_percent, every) in [
+            ("zombies=50", 50, 90, "30s"),
+            ("every=10s,pids=80%", 100, 80, "10s"),
+            ("every=1", 100, 90, "1s"),
+            ("every=1m30s", 100, 90, "90s"),
+            ("zombies=0,every=1500ms", 0, 90, "1500ms"),
+        ] {
+            let watch = WatchConfig::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(watch.limits, Limits { zombies, pids_percent }, "{text}");
+            assert_eq!(watch.to_string(), format!("zombies={zombies},pids={pids_percent}%,every={every}"));
+            assert_eq!(WatchConfig::parse(&watch.to_string()), Some(watch));
+        }
+        for text in ["", "every", "every=", "every=0", "every=999ms", "every=x", "every=-1s", "zombies=5,", "evry=1s"]
+            .into_iter()
+            .chain(["every=10s;zombies=5", "1", "yes", "zombies=x", "pids=101%"])
+        {
+            assert_eq!(WatchConfig::parse(text), None, "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(text in "[0-9.msh ]{0,24}") {
@@ -474,6 +549,7 @@ mod tests {
         #[test]
         fn no_text_makes_the_parser_of_limits_panic(text in "[a-z0-9=,%+-]{0,30}") {
             Limits::parse(&text);
+            WatchConfig::parse(&text);
         }
     }
 }

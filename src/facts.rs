@@ -207,6 +207,25 @@ pub enum Lack {
     LastWord,
 }
 
+/// What `--watch` has a limit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    Zombies,
+    /// Processes and threads against the limit on them.
+    Pids,
+}
+
+/// How it stands with a limit of `--watch`, when that is worth saying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is passed.
+    Passed,
+    /// It is passed, and it is twice as bad as when that was last said.
+    Doubled,
+    /// It is no longer passed.
+    Over,
+}
+
 /// Why those who are still alive are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roll {

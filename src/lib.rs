@@ -42,6 +42,7 @@ mod terminal;
 mod text;
 mod turns;
 mod user;
+mod watch;
 
 pub use start::run;
 

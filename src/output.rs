@@ -66,7 +66,7 @@ pub fn say(level: Level, event: &str, message: fmt::Arguments<'_>, members: &Mem
     }
 }
 
-/// Says one line without a look at what FOSTER_LOG says about its words, since that look allocates.
+/// Says one line whatever FOSTER_LOG says about its words, because it is foster's last.
 pub fn say_without_memory(level: Level, event: &str, message: fmt::Arguments<'_>) {
     if says(level) {
         // Nothing can be done about an error: there is no memory left.
@@ -88,9 +88,15 @@ pub fn say_lines_lost() {
 
 /// What FOSTER_LOG says about the words of a line (`warn/SIGTERM`).
 #[cold]
+#[inline(never)]
 fn matches(message: fmt::Arguments<'_>) -> bool {
     let words = SETTINGS.get().map_or("", |settings| &settings.words);
-    words.is_empty() || message.to_string().as_bytes().windows(words.len()).any(|part| part == words.as_bytes())
+    if words.is_empty() {
+        return true;
+    }
+    let mut line = Line::new();
+    line.say(message);
+    line.finish().windows(words.len()).any(|part| part == words.as_bytes())
 }
 
 // Not inlined: the frame of main lives as long as foster, and would hold the 4 KiB of the line.

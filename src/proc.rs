@@ -1,10 +1,15 @@
 //! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
 
+use std::ffi::OsStr;
+use std::fmt::{self, Write};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use crate::sys;
 use crate::text::Name;
@@ -53,7 +58,7 @@ impl Stat {
 /// Reads `/proc/PID/stat`, which a zombie still has.
 pub fn stat(pid: i32) -> Option<Stat> {
     let mut buffer = [0; 1024];
-    parse_stat(read(&format!("/proc/{pid}/stat"), &mut buffer)?)
+    parse_stat(read(format_args!("/proc/{pid}/stat"), &mut buffer)?)
 }
 
 /// Whether /proc is that of this PID namespace. In another's the numbers are other processes', and foster must neither name
@@ -63,8 +68,9 @@ pub fn stat(pid: i32) -> Option<Stat> {
 /// # Errors
 /// It is not: ENOENT without a /proc, ESRCH with another's.
 pub fn is_this_namespaces() -> Result<(), Errno> {
-    let number = std::fs::read_link("/proc/self").map_err(errno)?;
-    let is_own = number.to_str().and_then(|number| number.parse().ok()) == Some(sys::pid());
+    let mut buffer = [0; 16];
+    let number = sys::read_link(c"/proc/self", &mut buffer)?;
+    let is_own = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()) == Some(sys::pid());
     if is_own { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
@@ -75,14 +81,14 @@ fn errno(error: std::io::Error) -> Errno {
 /// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
 pub fn kernel_limit(name: &str) -> Option<u64> {
     let mut buffer = [0; 64];
-    let text = std::str::from_utf8(read(&format!("/proc/sys/kernel/{name}"), &mut buffer)?).ok()?;
+    let text = std::str::from_utf8(read(format_args!("/proc/sys/kernel/{name}"), &mut buffer)?).ok()?;
     text.trim_ascii().parse().ok()
 }
 
 /// Reads a process's name.
 pub fn name(pid: i32) -> Option<Name> {
     let mut buffer = [0; 64];
-    let comm = read(&format!("/proc/{pid}/comm"), &mut buffer)?;
+    let comm = read(format_args!("/proc/{pid}/comm"), &mut buffer)?;
     Some(Name::new(comm.strip_suffix(b"\n").unwrap_or(comm)))
 }
 
@@ -104,7 +110,7 @@ pub fn has_full_signal_queue() -> bool {
 }
 
 fn status_value<'a>(pid: i32, key: &[u8], buffer: &'a mut [u8]) -> Option<&'a str> {
-    let status = read(&format!("/proc/{pid}/status"), buffer)?;
+    let status = read(format_args!("/proc/{pid}/status"), buffer)?;
     let value = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(key))?;
     std::str::from_utf8(value).ok().map(str::trim)
 }
@@ -132,6 +138,45 @@ pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
     let listed = std::fs::read_dir("/proc").map_err(errno)?;
     let pids: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     Ok(pids.into_iter().filter_map(stat))
+}
+
+/// The processes that /proc shows, smallest pid first, some at a time, for a caller who has other things to do in between. It
+/// needs no memory but the stack. The list ends whatever is started meanwhile, since the kernel hands out pids upwards.
+pub struct Listing(OwnedFd);
+
+impl Listing {
+    /// None is listed yet.
+    ///
+    /// # Errors
+    /// /proc is not there or may not be listed, or no descriptor is left.
+    pub fn begin() -> Result<Listing, Errno> {
+        open(c"/proc", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(Listing)
+    }
+
+    /// Hands on those that one system call lists, each as it is when its turn comes. False: that was the end.
+    ///
+    /// # Errors
+    /// /proc cannot be listed any more.
+    #[inline(never)]
+    pub fn some(&mut self, mut each: impl FnMut(Stat)) -> Result<bool, Errno> {
+        let mut entries = sys::Entries::new();
+        let listed = entries.list(&self.0)?;
+        pids_in(listed).filter_map(stat).for_each(&mut each);
+        Ok(!listed.is_empty())
+    }
+}
+
+/// The pids among the entries of /proc (`struct linux_dirent64` in getdents64(2)).
+fn pids_in(entries: &[u8]) -> impl Iterator<Item = i32> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        // An inode number and an offset come first, then the length of the entry, a type, and the name with a NUL behind it.
+        let (length, name) = (rest.get(16..18)?, rest.get(19..)?);
+        let length = u16::from_ne_bytes(length.try_into().ok()?);
+        rest = rest.get(usize::from(length.max(1))..)?;
+        Some(name)
+    })
+    .filter_map(|name| std::str::from_utf8(name.split(|b| *b == 0).next()?).ok()?.parse().ok())
 }
 
 /// How many processes /proc shows.
@@ -228,10 +273,28 @@ pub fn parse_stat(text: &[u8]) -> Option<Stat> {
 }
 
 /// Reads a /proc file, which is never short of what one read(2) returns for these sizes.
-fn read<'a>(path: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let mut file = std::fs::File::open(path).ok()?;
+fn read<'a>(path: fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut name = Path { bytes: [0; 40], len: 0 };
+    name.write_fmt(path).ok()?;
+    let mut file = std::fs::File::open(OsStr::from_bytes(name.bytes.get(..name.len)?)).ok()?;
     let len = file.read(buffer).ok()?;
     buffer.get(..len)
+}
+
+/// A path below /proc, on the stack: foster also looks when there is no memory left.
+struct Path {
+    bytes: [u8; 40],
+    len: usize,
+}
+
+impl fmt::Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len.saturating_add(text.len());
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -296,10 +359,30 @@ mod tests {
         assert_eq!(numbers(&b""[..]), Vec::<i32>::new());
     }
 
+    /// An entry as the kernel writes it: its length is a multiple of 8.
+    fn entry(name: &str) -> Vec<u8> {
+        let length = (20 + name.len()).next_multiple_of(8);
+        let mut entry = [&[7; 16][..], &(length as u16).to_ne_bytes(), b"\x04", name.as_bytes()].concat();
+        entry.resize(length, 0);
+        entry
+    }
+
+    #[test]
+    fn the_pids_are_found_among_the_entries_of_proc() {
+        let entries: Vec<u8> = [".", "..", "fs", "1", "4194304", "self", "27"].into_iter().flat_map(entry).collect();
+        assert_eq!(pids_in(&entries).collect::<Vec<_>>(), [1, 4_194_304, 27]);
+        assert_eq!(pids_in(&[]).count(), 0);
+        let mut own = false;
+        let mut listing = Listing::begin().expect("/proc");
+        while listing.some(|process| own |= process.pid == sys::pid()).expect("listed") {}
+        assert!(own, "this process is listed");
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             parse_stat(&bytes);
+            pids_in(&bytes).for_each(drop);
             let shown = OneLine(&bytes).to_string();
             prop_assert!(!shown.contains(|c: char| c.is_control()));
         }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::cgroup::OomWatch;
+use crate::config::WatchConfig;
 use crate::exit::{Change, Death, Outcome};
 use crate::facts::{OomKills, Orphan, Report, Roll, Summary};
 use crate::leftovers::{Asked, Leftovers};
 use crate::policy::{Action, Event, State, Target, step};
 use crate::proc;
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::signal::{Delivery, Sender, Signal};
 use crate::sys::{self, Disposition, NoNews, Peeked, Waited, Whom};
 use crate::terminal;
 use crate::turns::{Clock, Reaping, Turns};
+use crate::watch::Watch;
 
 /// 128 + 9.
 const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
@@ -38,11 +40,14 @@ pub struct Foster<'a> {
     leftovers: Leftovers,
     /// The first generation of leftovers has been asked.
     has_asked: bool,
+    watched: Option<WatchConfig>,
+    /// From the first sleep on, if foster is to look around (`--watch`) and can.
+    watch: Option<Box<Watch>>,
 }
 
 impl<'a> Foster<'a> {
     /// foster in this state.
-    pub fn new(state: State, reporter: Reporter<'a>, clock: Clock) -> Foster<'a> {
+    pub fn new(state: State, reporter: Reporter<'a>, clock: Clock, watched: Option<WatchConfig>) -> Foster<'a> {
         let actions = Vec::with_capacity(8);
         let leftovers = Leftovers::new(state.is_pid1);
         Foster {
@@ -58,6 +63,8 @@ impl<'a> Foster<'a> {
             turns: Turns::default(),
             leftovers,
             has_asked: false,
+            watched,
+            watch: None,
         }
     }
 
@@ -97,6 +104,7 @@ impl<'a> Foster<'a> {
         }
         self.was_deadline = false;
         self.settle_in();
+        let left = if self.watch.is_some() { self.look_around(left) } else { left };
         let taken = self.turns.take(if is_done { left } else { Some(Duration::ZERO) });
         self.clock.forget();
         self.reaping.after_signal(taken.as_ref());
@@ -120,8 +128,45 @@ impl<'a> Foster<'a> {
         if !self.is_settled {
             self.is_settled = true;
             self.oom.look_first();
+            if let Some(watched) = self.watched {
+                self.watch = Some(Box::new(Watch::new(watched)));
+            }
             release_what_was_inherited(self.state.is_pid1, &self.reporter);
         }
+    }
+
+    /// Looks at some processes if a look of `--watch` is due and nothing else is: deadlines of the policy and what can be reaped
+    /// come first, and between two such parts of a look it is the turn of signals. Returns how long foster may sleep, given how
+    /// long it might without this.
+    ///
+    /// Once a stop is under way foster does not look any more: what it would say is over soon, and it has to stay in time.
+    #[cold]
+    fn look_around(&mut self, left: Option<Duration>) -> Option<Duration> {
+        let watch = self.watch.as_mut().filter(|_| !self.state.is_stopping());
+        let (Some(watch), false) = (watch, left == Some(Duration::ZERO)) else { return left };
+        if watch.left(self.clock.now()).is_zero() && matches!(self.reaping, Reaping::Done) {
+            let seen = watch.look_at_some();
+            self.clock.forget();
+            match seen {
+                Ok(None) => {}
+                Ok(Some(verdict)) => {
+                    for (watched, turn) in watch.judge(&verdict, self.clock.now()) {
+                        if let Some(turn) = turn {
+                            report::watched(watched, turn, &verdict);
+                        }
+                    }
+                    watch.keep(verdict);
+                }
+                Err(reason) => {
+                    report::cannot_watch(reason);
+                    self.watch = None;
+                }
+            }
+        }
+        let now = self.clock.now();
+        let of_policy = self.state.deadline().map(|deadline| deadline.saturating_sub(now));
+        let of_watch = self.watch.as_ref().map(|watch| watch.left(now));
+        of_policy.into_iter().chain(of_watch).min()
     }
 
     /// One child's news. At the default level that is one system call and nothing else.

@@ -104,9 +104,8 @@ fn print(text: &str) -> u8 {
 
 #[cold]
 fn answer_probe(limits: Limits, log: &LogConfig) -> u8 {
-    match check::look() {
-        Ok(seen) => {
-            let verdict = check::judge(seen, limits);
+    match check::look(limits) {
+        Ok(verdict) => {
             // The answer is the exit code, whoever reads the text.
             let _ = sys::write_stdout(probe::verdict(&verdict, log.format).as_bytes());
             verdict.code()
@@ -157,7 +156,7 @@ pub fn run_command(config: &Config, environment: &[&CStr], mask: SignalSet) -> u
         has_terminal: spawned.has_terminal,
         is_another_user: spawned.is_another_user,
     };
-    Foster::new(State::new(config, started), reporter, clock).run(orphaned)
+    Foster::new(State::new(config, started), reporter, clock, config.watch).run(orphaned)
 }
 
 fn say_started(spawned: &Spawned, reporter: &Reporter) {
@@ -187,7 +186,7 @@ fn pause(config: &Config, is_pid1: bool, reporter: Reporter, orphaned: Option<De
     }
     let clock = Clock::start();
     reporter.say(Report::Paused);
-    Foster::new(State::paused(config, is_pid1), reporter, clock).run(orphaned)
+    Foster::new(State::paused(config, is_pid1), reporter, clock, config.watch).run(orphaned)
 }
 
 /// Has the orphans come to foster where it is not PID 1, or says that they do not.

@@ -105,6 +105,7 @@ fn help() -> String {
          --check prints zombies, which parent does not reap them, and pids in use; exit\n\
          code 0 healthy, 1 over a limit. LIMITS: zombies=N,pids=P% or one of them\n\
          (default 100, 90%). FOSTER_CHECK has LIMITS for --check; alone it does nothing.\n\
+         --watch takes every=10s too, and FOSTER_WATCH 1, 0 or LIMITS.\n\
          \n\
          Exit code: COMMAND's, or 128+N when signal N ended it (by the same signal when\n\
          foster is not PID 1); 127 COMMAND not found, 126 found but not executable, 125\n\

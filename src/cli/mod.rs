@@ -97,7 +97,7 @@ pub fn parse<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Apart, AtEnd, LogFilter, LogFormat, Orphans};
+    use crate::config::{Apart, AtEnd, LogFilter, LogFormat, Orphans, WatchConfig};
     use crate::signal::Signal;
     use options::Id;
     use persona::by_long;
@@ -160,6 +160,7 @@ mod tests {
             (c"FOSTER_VERBOSE=2", |c| c.log.verbosity == 2),
             (c"FOSTER_LOG=info", |c| c.log.filter == LogFilter::parse("info")),
             (c"FOSTER_CHECK=zombies=5", |_| true),
+            (c"FOSTER_WATCH=zombies=5", |c| c.watch.is_some_and(|watch| watch.limits.zombies == 5)),
         ];
         // The one allows no command, the other runs none.
         let elsewhere = ["FOSTER_PAUSE", "FOSTER_EXPLAIN"];
@@ -210,6 +211,34 @@ mod tests {
             parsed(c"dumb-init", &[], &[c"DUMB_INIT_SETSID=0", c"FOSTER_SINGLE_CHILD=0"], apart),
             Apart::Session
         );
+    }
+
+    #[test]
+    fn a_watch_is_on_off_or_has_limits_in_a_word_of_its_own_or_not() {
+        let on = |limits: &str| Some(WatchConfig::parse(limits).expect("limits"));
+        let default = Some(WatchConfig::default());
+        let cases: &[(&[&CStr], &[&CStr], Option<WatchConfig>)] = &[
+            (&[], &[], None),
+            (&[c"--watch"], &[], default),
+            (&[c"--watch=zombies=5,every=10s"], &[], on("zombies=5,every=10s")),
+            (&[c"--watch", c"every=10s"], &[], on("every=10s")),
+            (&[], &[c"FOSTER_WATCH=1"], default),
+            (&[], &[c"FOSTER_WATCH=Yes"], default),
+            (&[], &[c"FOSTER_WATCH=zombies=5,every=10s"], on("zombies=5,every=10s")),
+            (&[], &[c"FOSTER_WATCH=0"], None),
+            (&[], &[c"FOSTER_WATCH=no"], None),
+            (&[], &[c"FOSTER_WATCH="], None),
+            (&[c"--watch"], &[c"FOSTER_WATCH=0"], default),
+            (&[c"--watch=pids=5%"], &[c"FOSTER_WATCH=x"], on("pids=5%")),
+        ];
+        for (words, environment, expected) in cases {
+            assert_eq!(parsed(c"foster", words, environment, |c| c.watch), *expected, "{words:?} {environment:?}");
+        }
+        // What follows and does not look like limits is the command.
+        let words = [c"--watch", c"env", c"zombies=5"];
+        let Ok(Parsed::Run(config, _)) = parse(None, &words, &[]) else { panic!() };
+        assert_eq!((config.watch, config.command), (default, &words[1..]));
+        assert!(parse(None, &[c"--watch=", c"true"], &[]).is_err_and(|bad| bad.message.contains("or no value")));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::values::{
     Bad, FROM_TO, arriving, catchable, duration, limits, log_format, nothing, ok_exit, path, rewrite, signal, user,
+    watch,
 };
-use crate::config::{Config, DURATION, LIMITS, USER};
+use crate::config::{Config, DURATION, LIMITS, USER, WATCH};
 use crate::signal::ACCEPTED;
 
 /// Which option it is, whatever a persona calls it.
@@ -26,6 +27,7 @@ pub enum Id {
     Pause,
     ExpandEnv,
     Explain,
+    Watch,
     TerminationLog,
     LogFormat,
     Verbose,
@@ -46,6 +48,8 @@ pub enum Env {
     Flag,
     /// The option's value.
     Value,
+    /// 1, 0 or the option's value, which it does not need.
+    FlagOrValue,
     /// Several of the option's values, with commas between them.
     List,
     /// How many times the option counts as given.
@@ -315,6 +319,20 @@ pub const OPTIONS: &[Opt] = &[
             Ok(())
         }),
         help: "print how all of this is understood, and where it comes from; runs nothing",
+    },
+    Opt {
+        id: Id::Watch,
+        section: Section::Other,
+        short: None,
+        long: "watch",
+        // Optional, as that of --check.
+        value: Some(("[LIMITS]", WATCH)),
+        env: Env::FlagOrValue,
+        set: Some(|config, value| {
+            config.watch = Some(watch(value)?);
+            Ok(())
+        }),
+        help: "look every 30 s as --check does, and warn when a limit is passed",
     },
     Opt {
         id: Id::Check,

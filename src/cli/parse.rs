@@ -11,7 +11,7 @@ use super::near::{Nearest, did_you_mean, nearest};
 use super::options::{Env, Given, Id, OPTIONS, Opt, Source};
 use super::persona::{Persona, Wish, by_long, by_short};
 use super::values::Bad;
-use crate::config::{Config, LIMITS, LogFilter};
+use crate::config::{Config, LIMITS, LogFilter, WATCH};
 use crate::text::OneLine;
 
 /// Not the variable of an option: it takes a filter, and `-v` sets a level.
@@ -104,12 +104,10 @@ fn unknown_variable(name: &[u8]) -> String {
     format!("unknown variable {}{}; see foster --help", OneLine(name), did_you_mean(meant))
 }
 
-/// The limits of `--check=LIMITS`, or the next word if it looks like some.
-fn check_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
-    let looks_like_limits = |word: &OsStr| {
-        let word = word.as_bytes();
-        word.starts_with(b"zombies=") || word.starts_with(b"pids=")
-    };
+/// The limits of `--check=LIMITS` and `--watch=LIMITS`, or the next word if it looks like some. No command is called so.
+fn optional_limits(parser: &mut lexopt::Parser) -> Option<OsString> {
+    let looks_like_limits =
+        |word: &OsStr| ["zombies=", "pids=", "every="].iter().any(|name| word.as_bytes().starts_with(name.as_bytes()));
     parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(looks_like_limits))
 }
 
@@ -206,9 +204,15 @@ impl<'a> CommandLine<'a> {
         let value = match opt.value {
             _ if opt.id == Id::Check => {
                 self.is_check = true;
-                let Some(limits) = check_limits(parser) else { return Ok(()) };
+                let Some(limits) = optional_limits(parser) else { return Ok(()) };
                 Some(limits)
             }
+            _ if opt.id == Id::Watch => match optional_limits(parser) {
+                Some(limits) if limits.is_empty() => {
+                    return Err(format!("option {name}: '' is not accepted; give {WATCH}, or no value"));
+                }
+                limits => limits,
+            },
             // The peer takes any word.
             Some((placeholder, accepted)) if persona.is_some() => {
                 Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
@@ -337,13 +341,14 @@ impl<'a> CommandLine<'a> {
         let shown = OneLine(value);
         match opt.env {
             Env::None => Ok(()),
-            Env::Flag => match value.to_ascii_lowercase().as_slice() {
+            Env::Flag | Env::FlagOrValue => match value.to_ascii_lowercase().as_slice() {
                 b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
                 b"" => Ok(()),
                 b"0" | b"false" | b"no" | b"off" => {
                     self.given.note(opt.id, false, self.source);
                     Ok(())
                 }
+                _ if opt.env == Env::FlagOrValue => self.apply(opt, Some(value)),
                 _ => {
                     let meant = nearest(value, &["true", "false", "yes", "off"]);
                     Err(format!("'{shown}' is not accepted{}; give 1 or 0", did_you_mean(meant)))

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use super::near::{Nearest, did_you_mean, nearest};
-use crate::config::{Config, Limits, LogFormat, UserSpec, parse_duration};
+use crate::config::{Config, Limits, LogFormat, UserSpec, WatchConfig, parse_duration};
 use crate::signal::{ACCEPTED, BadRewrite, Signal};
 use crate::text::OneLine;
 
@@ -60,14 +60,30 @@ pub fn user(value: &[u8]) -> Result<UserSpec, Bad> {
 
 /// `zombies=N,pids=P%`.
 pub fn limits(value: &[u8]) -> Result<Limits, Bad> {
-    Limits::parse(text(value)?).ok_or_else(|| limits_like(value))
+    Limits::parse(text(value)?).ok_or_else(|| match named(value).any(|name| name == b"every") {
+        true => Bad::Because("--check looks once, and every= is for --watch".to_owned()),
+        false => limits_like(value, &["zombies", "pids"]),
+    })
+}
+
+/// `zombies=N,pids=P%,every=DURATION`; empty for the defaults.
+pub fn watch(value: &[u8]) -> Result<WatchConfig, Bad> {
+    if value.is_empty() {
+        return Ok(WatchConfig::default());
+    }
+    WatchConfig::parse(text(value)?).ok_or_else(|| limits_like(value, &["zombies", "pids", "every"]))
+}
+
+/// The names in `NAME=VALUE,NAME=VALUE`.
+fn named(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').filter_map(|item| item.split(|b| *b == b'=').next())
 }
 
 /// What is wrong with limits: the first name that is none, if it is like one.
-fn limits_like(value: &[u8]) -> Bad {
-    let mut names = value.split(|b| *b == b',').filter_map(|item| item.split(|b| *b == b'=').next());
-    let wrong = names.find(|name| !matches!(*name, b"zombies" | b"pids")).unwrap_or_default();
-    like(nearest(wrong, &["zombies", "pids"]).map(|name| format!("{name}=")))
+fn limits_like(value: &[u8], known: &[&str]) -> Bad {
+    let is_unknown = |name: &&[u8]| !known.iter().any(|known| known.as_bytes() == *name);
+    let wrong = named(value).find(is_unknown).unwrap_or_default();
+    like(nearest(wrong, known).map(|name| format!("{name}=")))
 }
 
 /// A span of time.

@@ -257,6 +257,7 @@ fn value(id: Id, config: &Config) -> Option<String> {
         Id::Grace => config.grace.into_iter().for_each(|grace| add(&Span(grace))),
         Id::ParentDeath => config.parent_death.iter().for_each(|signal| add(signal)),
         Id::User => config.user.iter().for_each(|user| add(user)),
+        Id::Watch => config.watch.iter().for_each(|watch| add(watch)),
         Id::Chdir => config.directory.iter().for_each(|path| add(&OneLine(path.to_bytes()))),
         Id::TerminationLog => config.termination_log.iter().for_each(|path| add(&OneLine(path.to_bytes()))),
         Id::StopSignal => {

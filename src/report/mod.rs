@@ -1,5 +1,5 @@
 //! What foster says, and at which level. The words are in `words.rs`, the names and keys of JSON in `json.rs`, and those of
-//! `--check` and `--explain` in `probe.rs` and `explain.rs`.
+//! `--check`, `--explain` and `--watch` in `probe.rs`, `explain.rs` and `watch.rs`.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -8,9 +8,9 @@ use std::os::fd::RawFd;
 use log::Level;
 use nix::errno::Errno;
 
-use crate::check::Blind;
+use crate::check::{Blind, Verdict};
 use crate::config::LogConfig;
-use crate::facts::{Cause, CommandEnd, Lack, OomKills, Report, Roll, Summary};
+use crate::facts::{Cause, CommandEnd, Lack, OomKills, Report, Roll, Summary, Turn, Watched};
 use crate::output::{self, TerminationLog};
 use crate::proc::Stat;
 use crate::text::OneLine;
@@ -18,6 +18,7 @@ use crate::text::OneLine;
 pub mod explain;
 mod json;
 pub mod probe;
+mod watch;
 mod words;
 
 /// Says things about one command.
@@ -141,6 +142,23 @@ pub fn not_printed(errno: Errno) {
 /// Says why a health check (`--check`) could not look.
 pub fn cannot_check(reason: Blind) {
     output::say(Level::Error, "cannot_check", format_args!("cannot look: {}", probe::blind(reason)), &|_| {});
+}
+
+/// Says how it stands with a limit of `--watch`.
+#[cold]
+pub fn watched(watched: Watched, turn: Turn, verdict: &Verdict) {
+    let message = format_args!("{}", watch::line(watched, turn, verdict));
+    output::say(watch::level(turn), watch::event(watched), message, &|object| {
+        watch::members(turn, object);
+        probe::members(verdict, object);
+    });
+}
+
+/// Says why `--watch` cannot look, and that it does not try again.
+#[cold]
+pub fn cannot_watch(reason: Blind) {
+    let message = format_args!("cannot look, so --watch is off: {}", probe::blind(reason));
+    output::say(Level::Warn, "cannot_watch", message, &|_| {});
 }
 
 /// Says that foster ends because there is no memory left.

@@ -2,13 +2,10 @@
 
 use std::fmt;
 
-use crate::check::{Blind, Parent, Verdict};
+use crate::check::{Blind, NAMED as PARENTS_NAMED, Parent, Verdict};
 use crate::config::LogFormat;
 use crate::output::{Line, Object};
 use crate::text::Name;
-
-/// How many parents are named.
-const PARENTS_NAMED: usize = 10;
 
 /// Why a health check could not look.
 pub fn blind(reason: Blind) -> impl fmt::Display {
@@ -63,7 +60,7 @@ fn write_text(verdict: &Verdict, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn members(verdict: &Verdict, object: &mut Object<'_>) {
+pub fn members(verdict: &Verdict, object: &mut Object<'_>) {
     object.plain("healthy", verdict.code() == 0);
     object.plain("zombies", verdict.zombies);
     object.plain("zombie_limit", verdict.limits.zombies);
@@ -113,7 +110,7 @@ impl fmt::Display for Blame<'_> {
 }
 
 /// Tenths, as a decimal number.
-struct Decimal(u64);
+pub struct Decimal(pub u64);
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,7 +219,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_numbers_make_the_judge_panic(zombies: u64, used: u64, limit: Option<u64>) {
-            let seen = Seen { parents: vec![parent(2, b"a", zombies), parent(3, b"b", zombies)], pids: vec![pids(used, limit)] };
+            let parents = vec![parent(2, b"a", zombies), parent(3, b"b", zombies)];
+            let seen = Seen { parents, others: zombies, pids: [Some(pids(used, limit)), None, None] };
             super::verdict(&judge(seen, Limits::default()), LogFormat::Json);
         }
     }

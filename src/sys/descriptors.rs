@@ -1,9 +1,9 @@
-//! Descriptors: writing without waiting, and closing.
+//! Descriptors: writing without waiting, listing, and closing.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -39,6 +39,39 @@ fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
         // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
         // to close it again does nothing.
         unsafe { libc::close(fd) };
+    }
+}
+
+/// What a symbolic link says, as far as there is room for it. Raw, because std's and nix's allocate.
+///
+/// # Errors
+/// ENOENT.
+pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    // SAFETY: the path ends with a NUL, and the kernel writes no more than the buffer takes.
+    let len = Errno::result(unsafe { libc::readlink(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })?;
+    Ok(buffer.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
+}
+
+/// Room for some entries of a directory, as the kernel aligns them.
+#[repr(C, align(8))]
+pub struct Entries([u8; 4096]);
+
+impl Entries {
+    /// Nothing is listed yet.
+    pub fn new() -> Entries {
+        Entries([0; 4096])
+    }
+
+    /// The next entries of an open directory as getdents64(2) writes them; none at its end. Raw, because std's and nix's
+    /// allocate.
+    ///
+    /// # Errors
+    /// ENOENT: the directory is gone.
+    pub fn list(&mut self, directory: impl AsFd) -> Result<&[u8], Errno> {
+        let (fd, room) = (directory.as_fd().as_raw_fd(), self.0.len());
+        // SAFETY: the kernel writes no more than the buffer takes.
+        let len = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, self.0.as_mut_ptr(), room) })?;
+        Ok(self.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `signals` | masks, dispositions, waiting for a signal, sending one, ending and stopping by one |
 //! | `children` | waiting for children, and starting one |
 //! | `process` | what this process is: its start, its ids, its attributes, its clocks |
-//! | `descriptors` | writing without waiting, closing |
+//! | `descriptors` | writing without waiting, listing, closing |
 
 mod children;
 mod descriptors;
