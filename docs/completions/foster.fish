@@ -8,7 +8,7 @@ function __fish_foster_before_command
                 set -e words[1]
             case --
                 return 1
-            case '-*'
+            case '-*' 'zombies=*' 'pids=*' 'every=*'
             case '*'
                 return 1
         end
@@ -19,7 +19,7 @@ complete -c foster -x -a '(__fish_complete_subcommand -r --rewrite -k --grace --
 complete -c foster -n __fish_foster_before_command -s g -l group -d 'signal the command\'s whole process group'
 complete -c foster -n __fish_foster_before_command -s r -l rewrite -x -a 'TERM:QUIT TERM:INT TERM:HUP TERM:USR1 HUP:0' -d 'forward TO when FROM arrives (TO 0: drop)'
 complete -c foster -n __fish_foster_before_command -s k -l grace -x -d 'SIGKILL what is still alive this long after a stop request'
-complete -c foster -n __fish_foster_before_command -l stop-signal -x -a 'HUP INT QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS RTMIN RTMIN+1 RTMIN+2 RTMIN+3 RTMIN+4 RTMIN+5 RTMIN+6 RTMIN+7 RTMIN+8 RTMIN+9 RTMIN+10 RTMIN+11 RTMIN+12 RTMIN+13 RTMIN+14 RTMIN+15 RTMAX-14 RTMAX-13 RTMAX-12 RTMAX-11 RTMAX-10 RTMAX-9 RTMAX-8 RTMAX-7 RTMAX-6 RTMAX-5 RTMAX-4 RTMAX-3 RTMAX-2 RTMAX-1 RTMAX' -d 'SIGNAL is a stop request (repeat; default TERM, INT)'
+complete -c foster -n __fish_foster_before_command -l stop-signal -x -a 'HUP INT QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM TERM STKFLT CONT TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS RTMIN RTMIN+1 RTMIN+2 RTMIN+3 RTMIN+4 RTMIN+5 RTMIN+6 RTMIN+7 RTMIN+8 RTMIN+9 RTMIN+10 RTMIN+11 RTMIN+12 RTMIN+13 RTMIN+14 RTMIN+15 RTMAX-14 RTMAX-13 RTMAX-12 RTMAX-11 RTMAX-10 RTMAX-9 RTMAX-8 RTMAX-7 RTMAX-6 RTMAX-5 RTMAX-4 RTMAX-3 RTMAX-2 RTMAX-1 RTMAX' -d 'SIGNAL is a stop request (repeat; default TERM, INT)'
 complete -c foster -n __fish_foster_before_command -l leftover-signal -x -a 'HUP INT QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS RTMIN RTMIN+1 RTMIN+2 RTMIN+3 RTMIN+4 RTMIN+5 RTMIN+6 RTMIN+7 RTMIN+8 RTMIN+9 RTMIN+10 RTMIN+11 RTMIN+12 RTMIN+13 RTMIN+14 RTMIN+15 RTMAX-14 RTMAX-13 RTMAX-12 RTMAX-11 RTMAX-10 RTMAX-9 RTMAX-8 RTMAX-7 RTMAX-6 RTMAX-5 RTMAX-4 RTMAX-3 RTMAX-2 RTMAX-1 RTMAX' -d 'ask leftovers to end with SIGNAL (default TERM)'
 complete -c foster -n __fish_foster_before_command -l stop-delay -x -d 'hold a stop request this long before forwarding it'
 complete -c foster -n __fish_foster_before_command -s w -l warn-on-reap -d 'report reaped orphans as warnings instead of debug'
@@ -36,6 +36,7 @@ complete -c foster -n __fish_foster_before_command -l log-format -x -a 'text jso
 complete -c foster -n __fish_foster_before_command -s v -l verbose -d 'say more: info, -vv debug, -vvv trace'
 complete -c foster -n __fish_foster_before_command -l expand-env -d 'expand $NAME, ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:?message} and $$ in COMMAND and ARGs'
 complete -c foster -n __fish_foster_before_command -l explain -d 'print how all of this is understood, and where it comes from; runs nothing'
+complete -c foster -n __fish_foster_before_command -l watch -f -a 'zombies=100 pids=90% every=30s zombies=100,pids=90%,every=30s' -d 'look every 30 s as --check does, and warn when a limit is passed'
 complete -c foster -n __fish_foster_before_command -l check -f -a 'zombies=100 pids=90% zombies=100,pids=90%' -d 'health probe for zombies and pids; runs no command'
 complete -c foster -n __fish_foster_before_command -s l -l license -d 'print the license and exit'
 complete -c foster -n __fish_foster_before_command -s V -l version -d 'print the version and exit'

@@ -109,6 +109,35 @@ fn a_bad_command_line_is_one_line_and_125() {
         (&["--check", "true"], &[], "option --check runs no command, but 'true' was given; limits are zombies=N"),
         (&["--check", "zombies=1", "--", "true"], &[], "option --check runs no command, but 'true' was given"),
         (&["--check"], &[("FOSTER_CHECK", "1")], "variable FOSTER_CHECK: '1' is not accepted; give zombies=N"),
+        (
+            &["--check", "every=10s"],
+            &[],
+            "option --check: 'every=10s' is not accepted: --check looks once, and every= is for --watch;",
+        ),
+        (
+            &["--watch=", "true"],
+            &[],
+            "option --watch: '' is not accepted; give zombies=N, pids=P%, every=DURATION of 1s or more, or several,",
+        ),
+        (
+            &["--watch=every=0", "true"],
+            &[],
+            "option --watch: 'every=0' is not accepted; give zombies=N, pids=P%, every=",
+        ),
+        (&["--watch", "every=999ms", "true"], &[], "option --watch: 'every=999ms' is not accepted; give zombies=N"),
+        (&["--watch", "zombies=x,every=5s", "true"], &[], "option --watch: 'zombies=x,every=5s' is not accepted; give"),
+        (
+            &["--watch=zombies=5,evry=10s", "true"],
+            &[],
+            "option --watch: 'zombies=5,evry=10s' is not accepted (did you mean every=?); give zombies=N",
+        ),
+        (&["--wach", "true"], &[], "unknown option '--wach' (did you mean --watch?)"),
+        (
+            &["true"],
+            &[("FOSTER_WATCH", "maybe")],
+            "variable FOSTER_WATCH: 'maybe' is not accepted; give zombies=N, pids=P%, every=DURATION of 1s or more,",
+        ),
+        (&["true"], &[("FOSTER_WATCH", "every=0.5s")], "variable FOSTER_WATCH: 'every=0.5s' is not accepted; give"),
     ];
     for binary in binaries() {
         for (args, environment, message) in cases {

@@ -24,6 +24,7 @@ fn offer(opt: &Opt) -> Offer {
     match opt.long {
         "log-format" => Offer::Words(&["text", "json"]),
         "check" => Offer::Words(&["zombies=100", "pids=90%", "zombies=100,pids=90%"]),
+        "watch" => Offer::Words(&["zombies=100", "pids=90%", "every=30s", "zombies=100,pids=90%,every=30s"]),
         "ok-exit" => Offer::Words(&["stop", "143"]),
         "rewrite" => Offer::Words(&["TERM:QUIT", "TERM:INT", "TERM:HUP", "TERM:USR1", "HUP:0"]),
         "termination-log" => Offer::Files,
@@ -36,10 +37,17 @@ fn offer(opt: &Opt) -> Offer {
 
 /// The signals that foster takes, without SIG. The shells' own lists have others too: the DEBUG and ERR of bash's traps, and
 /// those that can reach no program.
-fn signals() -> String {
+fn signals(opt: &Opt) -> String {
     let every = (1..=64).filter_map(Signal::new).filter(|signal| signal.is_catchable() && !signal.is_reserved());
+    // SIGCHLD never arrives as a request.
+    let every = every.filter(|signal| opt.long != "stop-signal" || *signal != Signal::CHLD);
     let names: Vec<String> = every.map(|signal| signal.to_string().trim_start_matches("SIG").to_owned()).collect();
     names.join(" ")
+}
+
+/// Whether a command may follow an option that can do without its value.
+fn runs_a_command(opt: &Opt) -> bool {
+    opt.long == "watch"
 }
 
 /// `-g --group`, or the long form alone.
@@ -48,7 +56,7 @@ fn names(opt: &Opt, between: &str) -> String {
     format!("{short}--{}", opt.long)
 }
 
-/// Whether the next word is the value, whatever it is. `--check` takes it only if it looks like one.
+/// Whether the next word is the value, whatever it is. `--check` and `--watch` take it only if it looks like one.
 fn takes_next_word(opt: &Opt) -> bool {
     opt.value.is_some_and(|(placeholder, _)| !placeholder.starts_with('['))
 }
@@ -63,14 +71,15 @@ fn bash() -> String {
         let (first, words) = match offer(opt) {
             Offer::Words(words) => ("", format!("-W '{}'", words.join(" "))),
             Offer::Signals => {
-                ("[[ $value == SIG* ]] && before+=SIG value=${value#SIG}\n        ", format!("-W '{}'", signals()))
+                ("[[ $value == SIG* ]] && before+=SIG value=${value#SIG}\n        ", format!("-W '{}'", signals(opt)))
             }
             Offer::Files => ("", "-f".to_owned()),
             Offer::Directories => ("", "-d".to_owned()),
             Offer::Users => ("", "-u".to_owned()),
             Offer::Nothing => continue,
         };
-        let offers = format!("mapfile -t COMPREPLY < <(compgen -P \"$before\" {words} -- \"$value\")");
+        let command = if runs_a_command(opt) { "; [[ $before ]] || compgen -c -- \"$value\"" } else { "" };
+        let offers = format!("mapfile -t COMPREPLY < <(compgen -P \"$before\" {words} -- \"$value\"{command})");
         writeln!(values, "    {})\n        {first}{offers} ;;", names(opt, "|")).unwrap();
     }
     format!(
@@ -95,7 +104,12 @@ _foster() {{
         case ${{words[i]}} in
         --) ((i++)); break ;;
         {valued}) ((++i == last)) && option=${{words[i - 1]}} ;;
-        {optional}) ((i + 1 == last)) && [[ $word != -* ]] && option=${{words[i]}} ;;
+        {optional})
+            if ((i + 1 == last)); then
+                [[ $word != -* ]] && option=${{words[i]}}
+            elif [[ ${{words[i + 1]}} == @(zombies|pids|every)=* ]]; then
+                ((++i))
+            fi ;;
         -*) ;;
         *) break ;;
         esac
@@ -136,7 +150,7 @@ fn zsh() -> String {
         let help = opt.help.replace('\'', "'\\''").replace(':', "\\:").replace('[', "\\[").replace(']', "\\]");
         let action = match offer(opt) {
             Offer::Words(words) => format!("({})", words.join(" ").replace(':', "\\:")),
-            Offer::Signals => format!("({})", signals()),
+            Offer::Signals => format!("({})", signals(opt)),
             Offer::Files => "_files".to_owned(),
             Offer::Directories => "_files -/".to_owned(),
             Offer::Users => "_users".to_owned(),
@@ -144,6 +158,8 @@ fn zsh() -> String {
         };
         let (long, value) = match (opt.value, takes_next_word(opt)) {
             (Some((placeholder, _)), true) => ("=", format!(":{}:{action}", placeholder.replace(':', "\\:"))),
+            // In the same word alone: the next one may be the command.
+            (Some(_), false) if runs_a_command(opt) => ("=-", format!("::limits:{action}")),
             (Some(_), false) => ("=", format!("::limits:{action}")),
             (None, _) => ("", String::new()),
         };
@@ -175,7 +191,7 @@ function __fish_foster_before_command
                 set -e words[1]
             case --
                 return 1
-            case '-*'
+            case '-*' 'zombies=*' 'pids=*' 'every=*'
             case '*'
                 return 1
         end
@@ -191,7 +207,7 @@ complete -c foster -x -a '(__fish_complete_subcommand {valued})'
             (Offer::Words(words), false) => format!(" -f -a '{}'", words.join(" ")),
             (_, false) => String::new(),
             (Offer::Words(words), _) => format!(" -x -a '{}'", words.join(" ")),
-            (Offer::Signals, _) => format!(" -x -a '{}'", signals()),
+            (Offer::Signals, _) => format!(" -x -a '{}'", signals(opt)),
             (Offer::Files, _) => " -r -F".to_owned(),
             (Offer::Directories, _) => " -x -a '(__fish_complete_directories)'".to_owned(),
             (Offer::Users, _) => " -x -a '(__fish_complete_users)'".to_owned(),
@@ -267,6 +283,13 @@ fn bash_completes_values_with_colons_and_equals_signs() {
     assert_eq!(offered(&["foster", "--check", "pids="]), ["90%"]);
     assert_eq!(offered(&["foster", "--check=p"]), ["pids=90%"]);
     assert_eq!(offered(&["foster", "--check", "--log-f"]), ["--log-format"]);
+    assert_eq!(offered(&["foster", "--watch=e"]), ["every=30s"]);
+    assert_eq!(offered(&["foster", "--watch", "zom"]), ["zombies=100", "zombies=100,pids=90%,every=30s"]);
+    assert_eq!(offered(&["foster", "--watch", "--log-f"]), ["--log-format"]);
+    for before in [&["foster", "--watch"][..], &["foster", "--watch=every=5s"], &["foster", "--watch", "every=5s"]] {
+        assert!(offered(&[before, &["bas"]].concat()).contains(&"bash".to_owned()), "{before:?}: the command");
+        assert_eq!(offered(&[before, &["sleep", "--gr"]].concat()), [""], "{before:?}: the command's own options");
+    }
 }
 
 #[test]
@@ -276,9 +299,12 @@ fn bash_offers_signals_that_exist() {
     assert_eq!(offered(&["foster", "-p", "RTMIN+1"]).len(), 7, "RTMIN+1 and RTMIN+10 to 15");
     let every = offered(&["foster", "-p", ""]);
     assert_eq!(every.len(), 60, "without KILL, STOP, 32 and 33");
-    for name in every {
-        let args = [c"-p", &std::ffi::CString::new(name.as_str()).unwrap(), c"true"];
-        assert!(parse(None, &args, &[]).is_ok(), "{name}");
+    for option in OPTIONS.iter().filter(|opt| matches!(offer(opt), Offer::Signals)) {
+        let option = format!("--{}", option.long);
+        for name in offered(&["foster", &option, ""]) {
+            let words = [option.as_str(), &name, "true"].map(|word| std::ffi::CString::new(word).unwrap());
+            assert!(parse(None, &words.each_ref().map(|word| &**word), &[]).is_ok(), "{option} {name}");
+        }
     }
 }
 
@@ -314,6 +340,8 @@ fn fish_completes_options_values_and_the_command_behind_them() {
         ("foster -p TE", "TERM", "KILL"),
         ("foster -r TERM:Q", "TERM:QUIT", "HUP:0"),
         ("foster --check=z", "--check=zombies=100", "bash"),
+        ("foster --watch=e", "--watch=every=30s", "bash"),
+        ("foster --watch bas", "bash", "--grace"),
         ("foster --log-format ", "json", "bash"),
     ] {
         let Some(offered) = offered(line) else { return };

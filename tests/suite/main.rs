@@ -41,4 +41,5 @@ mod terminal;
 mod tracer;
 mod trust;
 mod user;
+mod watch;
 mod webservers;
