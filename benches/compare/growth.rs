@@ -35,7 +35,7 @@ enum Kind {
 }
 
 /// Those of a panel one after the other. In the picture are the first four panels.
-const LINES: [Line; 20] = [
+const LINES: [Line; 21] = [
     Line("reaping orphans: system calls", PID1, Kind::Processes, |b, s, n| drain(b, s, Place::Pid1, n)),
     Line("reaping orphans: system calls", SUBREAPER, Kind::Processes, |b, s, n| drain(b, s, Place::Child, n)),
     Line("reaping orphans: CPU time, µs", PID1, Kind::Timed, |b, s, n| drain_cpu(b, s, Place::Pid1, n)),
@@ -53,8 +53,8 @@ const LINES: [Line; 20] = [
     Line("stopping 10 leftovers, by other processes: system calls", SUBREAPER, Kind::Stops, |b, s, n| {
         measure::stop_calls_among_strangers(b, s, Place::Child, n)
     }),
-    // A look of --watch costs what one of --check does, less its start; its line belongs here.
     Line("zombies: system calls", "--check", Kind::Processes, measure::check_calls),
+    Line("zombies: system calls", "a look of --watch", Kind::Processes, measure::watch_calls),
     Line("starting, by entries of PATH before the right one", "system calls", Kind::Things, |b, s, n| {
         measure::start_system_calls(b, s, &searched(b, n)).to_the_exec
     }),

@@ -291,7 +291,19 @@ pub fn check_calls(bench: &Bench, subject: &Subject, zombies: u64) -> f64 {
     system_calls_of_a_run(bench, &probe)
 }
 
-/// The time for that, in microseconds, with the leftovers' own ends in it.
+/// System calls of one look of `foster --watch`, with the wake-up before it, where the command does not wait for so many
+/// zombies.
+pub fn watch_calls(bench: &Bench, subject: &Subject, zombies: u64) -> f64 {
+    let mut watching = subject.clone();
+    watching.words.push("--watch=every=1s".into());
+    let mut running = watching.start(Place::Child, &bench.fixture, &["runner", &zombies.to_string()]);
+    assert!(running.line().is_some_and(|line| line.ends_with("ready")));
+    // foster is held until a look is due.
+    let until_due = || std::thread::sleep(Duration::from_millis(1100));
+    tracer::system_calls_until_asleep(running.pid, until_due).expect("it sleeps") as f64
+}
+
+/// The time for stopping so many leftovers, in microseconds, with the leftovers' own ends in it.
 pub fn stop_time(bench: &Bench, subject: &Subject, place: Place, leftovers: u64) -> Option<f64> {
     let mut running = gated(bench, subject, place, 0, leftovers)?;
     let begin = now();

@@ -60,10 +60,11 @@ pub fn user(value: &[u8]) -> Result<UserSpec, Bad> {
 
 /// `zombies=N,pids=P%`.
 pub fn limits(value: &[u8]) -> Result<Limits, Bad> {
-    Limits::parse(text(value)?).ok_or_else(|| match named(value).any(|name| name == b"every") {
-        true => Bad::Because("--check looks once, and every= is for --watch".to_owned()),
-        false => limits_like(value, &["zombies", "pids"]),
-    })
+    let text = text(value)?;
+    if named(value).any(|name| name == b"every") {
+        return Err(Bad::Because("--check looks once, and every= is for --watch".to_owned()));
+    }
+    Limits::parse(text).ok_or_else(|| limits_like(value, &["zombies", "pids"]))
 }
 
 /// `zombies=N,pids=P%,every=DURATION`; empty for the defaults.

@@ -339,13 +339,6 @@ impl State {
         self.stop_signals = self.stop_signals.without(signal);
     }
 
-    /// Whether a stop is under way: foster was asked for one, or the command has ended and leaves nothing to wait for with
-    /// `--wait`. Then foster has more urgent things to do than to look around (`--watch`).
-    pub fn is_stopping(&self) -> bool {
-        let is_over = matches!(&self.phase, Phase::Ended { leftovers, .. } if *leftovers != Leftovers::Awaited);
-        self.stop_request.is_some() || is_over
-    }
-
     /// Whether the time matters at which this event is stepped. A clock is not read for each orphan and each signal.
     pub fn needs_time(&self, event: &Event) -> bool {
         match event {

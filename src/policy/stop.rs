@@ -316,6 +316,13 @@ fn summary(state: &State, end: CommandEnd) -> Summary {
 }
 
 impl State {
+    /// Whether a stop is under way: foster was asked for one, or the command has ended and leaves nothing to wait for with
+    /// `--wait`. Then foster has more urgent things to do than to look around (`--watch`).
+    pub fn is_stopping(&self) -> bool {
+        let is_over = matches!(&self.phase, Phase::Ended { leftovers, .. } if *leftovers != Leftovers::Awaited);
+        self.stop_request.is_some() || is_over
+    }
+
     /// When the last call is to be made, if it can be made now: below a command that lives, only if a deadline of foster's own
     /// is set. Its master may need all the time that the platform gives it.
     pub(super) fn call_due(&self) -> Option<Duration> {

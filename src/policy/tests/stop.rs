@@ -631,3 +631,24 @@ fn the_clock_is_read_where_a_time_is_kept_and_not_for_each_orphan_and_signal() {
     at_time(&mut state, 3, died(COMMAND, Death::Exited(0)));
     assert!(state.needs_time(&LEFT));
 }
+
+/// `--watch` looks at other times only.
+#[test]
+fn a_stop_is_under_way_from_the_request_or_the_commands_end_on_unless_daemons_are_awaited() {
+    let ended = [died(COMMAND, Death::Exited(0)), Event::Drained { children_left: true }];
+    for (wait, stopping) in [(false, true), (true, false)] {
+        let mut state = state(&Config { wait, ..Config::default() }, true, false);
+        steps(&mut state, &[Event::Signal(delivery(10, OTHER)), died(99, Death::Exited(1))]);
+        assert!(!state.is_stopping());
+        steps(&mut state, &ended);
+        assert_eq!(state.is_stopping(), stopping, "--wait: {wait}");
+        steps(&mut state, &[term()]);
+        assert!(state.is_stopping());
+    }
+    for stop_delay in [Duration::ZERO, at(5)] {
+        let mut state = state(&Config { stop_delay, ..Config::default() }, true, false);
+        steps(&mut state, &[term()]);
+        assert!(state.is_stopping(), "also while it is held");
+    }
+    assert!(!State::paused(&Config::default(), true).is_stopping());
+}
