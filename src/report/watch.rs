@@ -61,7 +61,7 @@ fn zombies(f: &mut fmt::Formatter<'_>, turn: Turn, verdict: &Verdict) -> fmt::Re
 /// Who has the most of them, and what to do about that.
 fn blame(f: &mut fmt::Formatter<'_>, worst: &Parent) -> fmt::Result {
     match (worst.pid, worst.name) {
-        (0, _) => f.write_str("; a process from outside (docker exec)")?,
+        (0, _) => f.write_str("; a process outside the container")?,
         (pid, Some(name)) => write!(f, "; pid {pid} ({name})")?,
         (pid, None) => write!(f, "; pid {pid}")?,
     }
@@ -123,10 +123,7 @@ mod tests {
             (parent(9, b"", 2), "; pid 9 does not wait for 2 of them: fix or restart it"),
             (parent(1, b"app", 2), "; pid 1 (app) does not wait for 2 of them: run foster as pid 1"),
             (traced, "; pid 9 (gdb) traces 2 of them: end it, or let it detach"),
-            (
-                parent(0, b"", 2),
-                "; a process from outside (docker exec) does not wait for 2 of them: fix or restart it",
-            ),
+            (parent(0, b"", 2), "; a process outside the container does not wait for 2 of them: fix or restart it"),
         ] {
             let said = said(Watched::Zombies, Turn::Passed, &verdict(&[who], &[], "zombies=1"));
             assert_eq!(said, format!("too many zombies: 2 (limit 1){end}"));
