@@ -88,7 +88,7 @@ fn pids(f: &mut fmt::Formatter<'_>, turn: Turn, verdict: &Verdict) -> fmt::Resul
         None => write!(f, ": none is limited any more (limit {percent}%)")?,
     }
     match turn {
-        Turn::Passed | Turn::Doubled => f.write_str("; threads and zombies count: stop some, or raise that"),
+        Turn::Passed | Turn::Doubled => f.write_str("; threads and zombies count: stop some or raise it"),
         Turn::Over => Ok(()),
     }
 }
@@ -134,7 +134,7 @@ mod tests {
     fn pids_are_said_with_their_limit_and_what_counts() {
         let full = verdict(&[], &[pids(95, Some(100))], "pids=90%");
         let figures = "95 of 100 in use, 95.0% (limit 90%, kernel.pid_max)";
-        let hint = "; threads and zombies count: stop some, or raise that";
+        let hint = "; threads and zombies count: stop some or raise it";
         assert_eq!(said(Watched::Pids, Turn::Passed, &full), format!("too few pids left: {figures}{hint}"));
         assert_eq!(said(Watched::Pids, Turn::Doubled, &full), format!("still fewer pids left: {figures}{hint}"));
         assert_eq!(said(Watched::Pids, Turn::Over, &full), format!("enough pids left again: {figures}"));
