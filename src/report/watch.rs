@@ -76,19 +76,19 @@ fn blame(f: &mut fmt::Formatter<'_>, worst: &Parent) -> fmt::Result {
 fn pids(f: &mut fmt::Formatter<'_>, turn: Turn, verdict: &Verdict) -> fmt::Result {
     f.write_str(match turn {
         Turn::Passed => "too few pids left",
-        Turn::Doubled => "still fewer pids left",
+        Turn::Doubled => "even fewer pids left",
         Turn::Over => "enough pids left again",
     })?;
     let percent = verdict.limits.pids_percent;
     match verdict.pids.and_then(|pids| Some((pids, pids.limit?, pids.permille()?))) {
         Some((pids, limit, permille)) => {
             let (used, source) = (pids.used, pids.source);
-            write!(f, ": {used} of {limit} in use, {}% (limit {percent}%, {source})", Decimal(permille))?;
+            write!(f, ": {used} of {limit} used, {}% (limit {percent}%, {source})", Decimal(permille))?;
         }
         None => write!(f, ": none is limited any more (limit {percent}%)")?,
     }
     match turn {
-        Turn::Passed | Turn::Doubled => f.write_str("; threads and zombies count: stop some or raise it"),
+        Turn::Passed | Turn::Doubled => f.write_str("; threads, zombies count: stop some or raise it"),
         Turn::Over => Ok(()),
     }
 }
@@ -96,6 +96,7 @@ fn pids(f: &mut fmt::Formatter<'_>, turn: Turn, verdict: &Verdict) -> fmt::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Use;
     use crate::check::tests::{parent, pids, verdict};
 
     fn said(watched: Watched, turn: Turn, verdict: &Verdict) -> String {
@@ -133,10 +134,10 @@ mod tests {
     #[test]
     fn pids_are_said_with_their_limit_and_what_counts() {
         let full = verdict(&[], &[pids(95, Some(100))], "pids=90%");
-        let figures = "95 of 100 in use, 95.0% (limit 90%, kernel.pid_max)";
-        let hint = "; threads and zombies count: stop some or raise it";
+        let figures = "95 of 100 used, 95.0% (limit 90%, kernel.pid_max)";
+        let hint = "; threads, zombies count: stop some or raise it";
         assert_eq!(said(Watched::Pids, Turn::Passed, &full), format!("too few pids left: {figures}{hint}"));
-        assert_eq!(said(Watched::Pids, Turn::Doubled, &full), format!("still fewer pids left: {figures}{hint}"));
+        assert_eq!(said(Watched::Pids, Turn::Doubled, &full), format!("even fewer pids left: {figures}{hint}"));
         assert_eq!(said(Watched::Pids, Turn::Over, &full), format!("enough pids left again: {figures}"));
         let unlimited = verdict(&[], &[pids(95, None)], "pids=90%");
         assert_eq!(
@@ -148,9 +149,10 @@ mod tests {
     #[test]
     fn every_line_is_short() {
         let many = 4_194_304;
+        let threads = Use { source: "kernel.threads-max", ..pids(many, Some(many)) };
         let parents = [0, 1, 4_194_304].map(|pid| parent(pid, b"fifteen-letters", many));
         for parent in parents.into_iter().flat_map(|parent| [parent, Parent { traces: true, ..parent }]) {
-            let verdict = verdict(&[parent], &[pids(many, Some(many))], "zombies=1000000,pids=99%");
+            let verdict = verdict(&[parent], &[threads], "zombies=1000000,pids=99%");
             for turn in [Turn::Passed, Turn::Doubled, Turn::Over] {
                 for watched in [Watched::Zombies, Watched::Pids] {
                     let line = said(watched, turn, &verdict);

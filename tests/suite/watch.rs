@@ -81,8 +81,8 @@ fn pids_are_said_with_their_limit_and_a_variable_is_enough() {
         run.signal(SIGTERM);
         let finished = run.finish();
         let [line] = lines_with(&finished.stderr, "warning")[..] else { panic!("{finished:?}") };
-        assert!(line.contains(" in use, ") && line.contains("% (limit 0%, "), "{line}");
-        assert!(line.ends_with("; threads and zombies count: stop some or raise it"), "{line}");
+        assert!(line.contains(" used, ") && line.contains("% (limit 0%, "), "{line}");
+        assert!(line.ends_with("; threads, zombies count: stop some or raise it"), "{line}");
         assert!(line.len() < 160, "{line}");
     });
 }
