@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::{DEADLINE, End, Foster, Run, everywhere, number_of_the_sleep, plainly, poll};
+use crate::harness::{
+    DEADLINE, End, Foster, PLACES, Run, Scratch, everywhere, example, namespaces, number_of_the_sleep, plainly, poll,
+};
 use crate::tracer;
 
 const SIGKILL: i32 = 9;
@@ -191,9 +193,42 @@ fn a_stop_does_not_wait_for_a_look() {
     });
 }
 
+/// Whatever is seen: a look that asks for memory could find none, and foster would end.
+#[test]
+fn no_look_asks_for_memory() {
+    if !namespaces() {
+        return;
+    }
+    let scratch = Scratch::new("watch-counting");
+    for place in PLACES {
+        let file = scratch.path(&format!("{place:?}"));
+        std::fs::write(&file, [0; 8]).unwrap();
+        let allocations = || u64::from_ne_bytes(std::fs::read(&file).unwrap().try_into().unwrap());
+        let run = Foster::new(&example("counting"), place)
+            .env("COUNTING_FILE", &file)
+            .env("FOSTER_LOG", "info/zombies")
+            .options(&["--watch=zombies=300,every=1s", "--log-format=json"])
+            .fixture(&["runner", "200"]);
+        runner(&run);
+        let foster = run.foster_pid();
+        poll("it sleeps", || tracer::state(foster) == 'S');
+        let before = allocations();
+        assert!(before > 0, "it counts");
+        run.signal(SIGUSR2);
+        run.expect("doubled");
+        run.says("too many zombies: 400 (limit 300)");
+        run.signal(SIGUSR1);
+        run.expect("mended");
+        run.says("no longer too many zombies: 0 (limit 300)");
+        assert_eq!(allocations(), before, "as {place:?}");
+        run.signal(SIGTERM);
+        run.finish();
+    }
+}
+
 /// When neither the heap nor a mapping can grow any more, foster still looks, and does not end.
 #[test]
-fn a_look_needs_no_memory() {
+fn without_memory_it_looks_all_the_same() {
     everywhere(|binary, place| {
         let run = Foster::new(binary, place)
             .options(&["--watch=zombies=300,every=1s"])
