@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    DEADLINE, End, Foster, PLACES, Run, Scratch, everywhere, example, namespaces, number_of_the_sleep, plainly, poll,
+    DEADLINE, End, Foster, PLACES, Run, Scratch, everywhere, example, namespaces, number_of_the_sleep, only_child,
+    plainly, poll, send,
 };
 use crate::tracer;
 
@@ -182,14 +183,29 @@ fn a_stop_does_not_wait_for_a_look() {
         let calls = tracer::system_calls_until_asleep(foster, || run.signal(SIGTERM)).expect("it sleeps");
         assert!(calls < 2_500, "{calls} system calls between a stop request and the next sleep");
         run.expect("got 15");
-        // Two looks would be due before the grace is over. Each is more than a thousand calls.
-        let calls = tracer::system_calls_until_asleep(foster, || {});
-        assert!(calls.is_none_or(|calls| calls < 1_000), "{calls:?} system calls while foster waits");
         let finished = run.finish();
         finished.assert_ended_by(place, SIGKILL);
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(2_900) && took < DEADLINE / 2, "the grace of 3 s took {took:?}");
         assert_eq!(lines_with(&finished.stderr, "the grace is over, SIGKILL to ").len(), 1, "{finished:?}");
+    });
+}
+
+/// Without a grace there is nothing else that foster would have to wake up for.
+#[test]
+fn once_a_stop_is_under_way_foster_looks_no_more() {
+    everywhere(|binary, place| {
+        let run =
+            Foster::new(binary, place).options(&["--watch=zombies=10,every=1s"]).fixture(&["runner", "11", "stubborn"]);
+        runner(&run);
+        run.says("too many zombies: 11 (limit 10)");
+        let (foster, number) = (run.foster_pid(), number_of_the_sleep(binary));
+        assert!(!sleeps_without_a_timer(foster, &number), "the next look is awaited");
+        run.signal(SIGTERM);
+        run.expect("got 15");
+        poll("it sleeps without a timer", || sleeps_without_a_timer(foster, &number));
+        send(only_child(foster), SIGKILL);
+        run.finish().assert_ended_by(place, SIGKILL);
     });
 }
 
