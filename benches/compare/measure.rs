@@ -298,7 +298,8 @@ pub fn watch_calls(bench: &Bench, subject: &Subject, zombies: u64) -> f64 {
     watching.words.push("--watch=every=1s".into());
     let mut running = watching.start(Place::Child, &bench.fixture, &["runner", &zombies.to_string()]);
     assert!(running.line().is_some_and(|line| line.ends_with("ready")));
-    // foster is held until a look is due.
+    // A look may be going on already. The next one is not due yet when foster sleeps, and foster is held until it is.
+    tracer::system_calls_until_asleep(running.pid, || {}).expect("it sleeps");
     let until_due = || std::thread::sleep(Duration::from_millis(1100));
     tracer::system_calls_until_asleep(running.pid, until_due).expect("it sleeps") as f64
 }
