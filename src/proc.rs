@@ -74,10 +74,6 @@ pub fn is_this_namespaces() -> Result<(), Errno> {
     if is_own { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or_default())
-}
-
 /// Reads a number in /proc/sys/kernel: `pid_max` or `threads-max` (proc_sys_kernel(5)).
 pub fn kernel_limit(name: &str) -> Option<u64> {
     let mut buffer = [0; 64];
@@ -135,8 +131,8 @@ pub fn age(start_ticks: u64) -> Duration {
 /// # Errors
 /// /proc is not there or may not be listed.
 pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
-    let listed = std::fs::read_dir("/proc").map_err(errno)?;
-    let pids: Vec<i32> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let (mut listing, mut pids) = (Listing::begin()?, Vec::new());
+    while listing.pids(|pid| pids.push(pid))? {}
     Ok(pids.into_iter().filter_map(stat))
 }
 
@@ -157,26 +153,18 @@ impl Listing {
     ///
     /// # Errors
     /// /proc cannot be listed any more.
-    #[inline(never)]
     pub fn some(&mut self, mut each: impl FnMut(Stat)) -> Result<bool, Errno> {
+        self.pids(|pid| stat(pid).into_iter().for_each(&mut each))
+    }
+
+    /// The same with their pids alone.
+    #[inline(never)]
+    fn pids(&mut self, mut each: impl FnMut(i32)) -> Result<bool, Errno> {
         let mut entries = sys::Entries::new();
         let listed = entries.list(&self.0)?;
-        pids_in(listed).filter_map(stat).for_each(&mut each);
+        sys::numbers_among(listed).for_each(&mut each);
         Ok(!listed.is_empty())
     }
-}
-
-/// The pids among the entries of /proc (`struct linux_dirent64` in getdents64(2)).
-fn pids_in(entries: &[u8]) -> impl Iterator<Item = i32> {
-    let mut rest = entries;
-    std::iter::from_fn(move || {
-        // An inode number and an offset come first, then the length of the entry, a type, and the name with a NUL behind it.
-        let (length, name) = (rest.get(16..18)?, rest.get(19..)?);
-        let length = u16::from_ne_bytes(length.try_into().ok()?);
-        rest = rest.get(usize::from(length.max(1))..)?;
-        Some(name)
-    })
-    .filter_map(|name| std::str::from_utf8(name.split(|b| *b == 0).next()?).ok()?.parse().ok())
 }
 
 /// How many processes /proc shows.
@@ -184,9 +172,9 @@ fn pids_in(entries: &[u8]) -> impl Iterator<Item = i32> {
 /// # Errors
 /// As [`processes`].
 pub fn count() -> Result<usize, Errno> {
-    let listed = std::fs::read_dir("/proc").map_err(errno)?;
-    let is_process = |entry: &std::fs::DirEntry| entry.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit);
-    Ok(listed.flatten().filter(is_process).count())
+    let (mut listing, mut count) = (Listing::begin()?, 0_usize);
+    while listing.pids(|_| count = count.saturating_add(1))? {}
+    Ok(count)
 }
 
 /// The caller's own children, oldest first, dead ones included. The kernel may list them (CONFIG_PROC_CHILDREN), in one read;
@@ -359,19 +347,8 @@ mod tests {
         assert_eq!(numbers(&b""[..]), Vec::<i32>::new());
     }
 
-    /// An entry as the kernel writes it: its length is a multiple of 8.
-    fn entry(name: &str) -> Vec<u8> {
-        let length = (20 + name.len()).next_multiple_of(8);
-        let mut entry = [&[7; 16][..], &(length as u16).to_ne_bytes(), b"\x04", name.as_bytes()].concat();
-        entry.resize(length, 0);
-        entry
-    }
-
     #[test]
-    fn the_pids_are_found_among_the_entries_of_proc() {
-        let entries: Vec<u8> = [".", "..", "fs", "1", "4194304", "self", "27"].into_iter().flat_map(entry).collect();
-        assert_eq!(pids_in(&entries).collect::<Vec<_>>(), [1, 4_194_304, 27]);
-        assert_eq!(pids_in(&[]).count(), 0);
+    fn this_process_is_listed() {
         let mut own = false;
         let mut listing = Listing::begin().expect("/proc");
         while listing.some(|process| own |= process.pid == sys::pid()).expect("listed") {}
@@ -382,7 +359,6 @@ mod tests {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             parse_stat(&bytes);
-            pids_in(&bytes).for_each(drop);
             let shown = OneLine(&bytes).to_string();
             prop_assert!(!shown.contains(|c: char| c.is_control()));
         }

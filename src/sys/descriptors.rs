@@ -31,11 +31,16 @@ pub unsafe fn close_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
 
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
 fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
-    let low = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
-    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
-    let listed = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let open: Vec<c_int> = low.into_iter().chain(listed.filter(|fd| *fd > 2 && Some(*fd) != kept)).collect();
-    for fd in open {
+    let mut found = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
+    let mut entries = Entries::new();
+    let directory = open(c"/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    while let Some(listed) = directory.as_ref().ok().and_then(|directory| entries.list(directory).ok())
+        && !listed.is_empty()
+    {
+        found.extend(numbers_among(listed).filter(|fd| *fd > 2 && Some(*fd) != kept));
+    }
+    drop(directory);
+    for fd in found {
         // SAFETY: the promise that `close_descriptors` has from its caller. The listing's own descriptor is closed by now;
         // to close it again does nothing.
         unsafe { libc::close(fd) };
@@ -73,6 +78,19 @@ impl Entries {
         let len = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, self.0.as_mut_ptr(), room) })?;
         Ok(self.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
     }
+}
+
+/// The numbers among the names in these entries (`struct linux_dirent64` in getdents64(2)): pids, descriptors.
+pub fn numbers_among(entries: &[u8]) -> impl Iterator<Item = i32> {
+    let mut rest = entries;
+    let names = std::iter::from_fn(move || {
+        // An inode number and an offset come first, then the length of the entry, a type, and the name with a NUL behind it.
+        let (length, name) = (rest.get(16..18)?, rest.get(19..)?);
+        let length = u16::from_ne_bytes(length.try_into().ok()?);
+        rest = rest.get(usize::from(length.max(1))..)?;
+        Some(name)
+    });
+    names.filter_map(|name| std::str::from_utf8(name.split(|b| *b == 0).next()?).ok()?.parse().ok())
 }
 
 /// The same file by a descriptor above 2.
@@ -157,4 +175,32 @@ pub fn write_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
         bytes = bytes.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An entry as the kernel writes it: its length is a multiple of 8.
+    fn entry(name: &str) -> Vec<u8> {
+        let length = (20 + name.len()).next_multiple_of(8);
+        let mut entry = [&[7; 16][..], &(length as u16).to_ne_bytes(), b"\x04", name.as_bytes()].concat();
+        entry.resize(length, 0);
+        entry
+    }
+
+    #[test]
+    fn numbers_are_found_among_the_entries_of_a_directory() {
+        let entries: Vec<u8> = [".", "..", "fs", "1", "4194304", "self", "27"].into_iter().flat_map(entry).collect();
+        assert_eq!(numbers_among(&entries).collect::<Vec<_>>(), [1, 4_194_304, 27]);
+        assert_eq!(numbers_among(&[]).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_entries_make_the_search_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            numbers_among(&bytes).for_each(drop);
+        }
+    }
 }
