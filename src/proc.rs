@@ -1,10 +1,9 @@
 //! Reading /proc: names and ages of processes. Parsing is pure; every reader answers `None` where /proc cannot be read.
 
-use std::ffi::OsStr;
+use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -131,8 +130,8 @@ pub fn age(start_ticks: u64) -> Duration {
 /// # Errors
 /// /proc is not there or may not be listed.
 pub fn processes() -> Result<impl Iterator<Item = Stat>, Errno> {
-    let (mut listing, mut pids) = (Listing::begin()?, Vec::new());
-    while listing.pids(|pid| pids.push(pid))? {}
+    let (Listing(listing), mut pids) = (Listing::begin()?, Vec::new());
+    while sys::list_numbers(&listing, &mut |pid| pids.push(pid))? {}
     Ok(pids.into_iter().filter_map(stat))
 }
 
@@ -154,16 +153,7 @@ impl Listing {
     /// # Errors
     /// /proc cannot be listed any more.
     pub fn some(&mut self, mut each: impl FnMut(Stat)) -> Result<bool, Errno> {
-        self.pids(|pid| stat(pid).into_iter().for_each(&mut each))
-    }
-
-    /// The same with their pids alone.
-    #[inline(never)]
-    fn pids(&mut self, mut each: impl FnMut(i32)) -> Result<bool, Errno> {
-        let mut entries = sys::Entries::new();
-        let listed = entries.list(&self.0)?;
-        sys::numbers_among(listed).for_each(&mut each);
-        Ok(!listed.is_empty())
+        sys::list_numbers(&self.0, &mut |pid| stat(pid).into_iter().for_each(&mut each))
     }
 }
 
@@ -172,8 +162,8 @@ impl Listing {
 /// # Errors
 /// As [`processes`].
 pub fn count() -> Result<usize, Errno> {
-    let (mut listing, mut count) = (Listing::begin()?, 0_usize);
-    while listing.pids(|_| count = count.saturating_add(1))? {}
+    let (Listing(listing), mut count) = (Listing::begin()?, 0_usize);
+    while sys::list_numbers(&listing, &mut |_| count = count.saturating_add(1))? {}
     Ok(count)
 }
 
@@ -264,7 +254,8 @@ pub fn parse_stat(text: &[u8]) -> Option<Stat> {
 fn read<'a>(path: fmt::Arguments<'_>, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let mut name = Path { bytes: [0; 40], len: 0 };
     name.write_fmt(path).ok()?;
-    let mut file = std::fs::File::open(OsStr::from_bytes(name.bytes.get(..name.len)?)).ok()?;
+    let name = CStr::from_bytes_until_nul(&name.bytes).ok()?;
+    let mut file = std::fs::File::from(open(name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?);
     let len = file.read(buffer).ok()?;
     buffer.get(..len)
 }

@@ -10,8 +10,8 @@ use super::help::printed;
 use super::near::{Nearest, did_you_mean, nearest};
 use super::options::{Env, Given, Id, OPTIONS, Opt, Source};
 use super::persona::{Persona, Wish, by_long, by_short};
-use super::values::Bad;
-use crate::config::{Config, LIMITS, LogFilter, WATCH};
+use super::values::{Bad, ON};
+use crate::config::{Config, LIMITS, LogFilter};
 use crate::text::OneLine;
 
 /// Not the variable of an option: it takes a filter, and `-v` sets a level.
@@ -207,12 +207,7 @@ impl<'a> CommandLine<'a> {
                 let Some(limits) = optional_limits(parser) else { return Ok(()) };
                 Some(limits)
             }
-            _ if opt.id == Id::Watch => match optional_limits(parser) {
-                Some(limits) if limits.is_empty() => {
-                    return Err(format!("option {name}: '' is not accepted; give {WATCH}, or no value"));
-                }
-                limits => limits,
-            },
+            _ if opt.id == Id::Watch => Some(optional_limits(parser).unwrap_or_else(|| ON.into())),
             // The peer takes any word.
             Some((placeholder, accepted)) if persona.is_some() => {
                 Some(parser.value().map_err(|_| format!("option {name} needs {placeholder}: {accepted}"))?)
@@ -342,7 +337,7 @@ impl<'a> CommandLine<'a> {
         match opt.env {
             Env::None => Ok(()),
             Env::Flag | Env::FlagOrValue => match value.to_ascii_lowercase().as_slice() {
-                b"1" | b"true" | b"yes" | b"on" => self.apply(opt, None),
+                b"1" | b"true" | b"yes" | b"on" => self.apply(opt, Some(ON.as_bytes())),
                 b"" => Ok(()),
                 b"0" | b"false" | b"no" | b"off" => {
                     self.given.note(opt.id, false, self.source);

@@ -67,9 +67,12 @@ pub fn limits(value: &[u8]) -> Result<Limits, Bad> {
     Limits::parse(text).ok_or_else(|| limits_like(value, &["zombies", "pids"]))
 }
 
-/// `zombies=N,pids=P%,every=DURATION`; empty for the defaults.
+/// What stands for the value that was not given, of an option that can do without.
+pub const ON: &str = "1";
+
+/// `zombies=N,pids=P%,every=DURATION`, or 1 for the defaults.
 pub fn watch(value: &[u8]) -> Result<WatchConfig, Bad> {
-    if value.is_empty() {
+    if value == ON.as_bytes() {
         return Ok(WatchConfig::default());
     }
     WatchConfig::parse(text(value)?).ok_or_else(|| limits_like(value, &["zombies", "pids", "every"]))

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -32,12 +32,10 @@ pub unsafe fn close_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
 /// close_range(2) came with Linux 5.9, and sandboxes may refuse it. /proc lists what is open.
 fn close_listed_descriptors(stdin_and_stdout: bool, kept: Option<c_int>) {
     let mut found = if stdin_and_stdout { vec![0, 1] } else { Vec::new() };
-    let mut entries = Entries::new();
     let directory = open(c"/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    while let Some(listed) = directory.as_ref().ok().and_then(|directory| entries.list(directory).ok())
-        && !listed.is_empty()
-    {
-        found.extend(numbers_among(listed).filter(|fd| *fd > 2 && Some(*fd) != kept));
+    if let Ok(directory) = &directory {
+        let mut each = |fd| found.extend((fd > 2 && Some(fd) != kept).then_some(fd));
+        while list_numbers(directory, &mut each) == Ok(true) {}
     }
     drop(directory);
     for fd in found {
@@ -59,29 +57,27 @@ pub fn read_link<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errn
 
 /// Room for some entries of a directory, as the kernel aligns them.
 #[repr(C, align(8))]
-pub struct Entries([u8; 4096]);
+struct Entries([u8; 4096]);
 
-impl Entries {
-    /// Nothing is listed yet.
-    pub fn new() -> Entries {
-        Entries([0; 4096])
-    }
-
-    /// The next entries of an open directory as getdents64(2) writes them; none at its end. Raw, because std's and nix's
-    /// allocate.
-    ///
-    /// # Errors
-    /// ENOENT: the directory is gone.
-    pub fn list(&mut self, directory: impl AsFd) -> Result<&[u8], Errno> {
-        let (fd, room) = (directory.as_fd().as_raw_fd(), self.0.len());
-        // SAFETY: the kernel writes no more than the buffer takes.
-        let len = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, self.0.as_mut_ptr(), room) })?;
-        Ok(self.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default())
-    }
+/// Hands on the numbers among the next names in an open directory: pids, descriptors. As many as one getdents64(2) lists; false
+/// at the end. Raw, because std and nix allocate for this.
+///
+/// # Errors
+/// ENOENT: the directory is gone.
+#[cold]
+#[inline(never)]
+pub fn list_numbers(directory: &OwnedFd, each: &mut dyn FnMut(i32)) -> Result<bool, Errno> {
+    let mut entries = Entries([0; 4096]);
+    let (fd, room) = (directory.as_raw_fd(), entries.0.len());
+    // SAFETY: the kernel writes no more than the buffer takes.
+    let len = Errno::result(unsafe { libc::syscall(libc::SYS_getdents64, fd, entries.0.as_mut_ptr(), room) })?;
+    let listed = entries.0.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+    numbers_among(listed).for_each(each);
+    Ok(!listed.is_empty())
 }
 
-/// The numbers among the names in these entries (`struct linux_dirent64` in getdents64(2)): pids, descriptors.
-pub fn numbers_among(entries: &[u8]) -> impl Iterator<Item = i32> {
+/// The numbers among the names in these entries (`struct linux_dirent64`).
+fn numbers_among(entries: &[u8]) -> impl Iterator<Item = i32> {
     let mut rest = entries;
     let names = std::iter::from_fn(move || {
         // An inode number and an offset come first, then the length of the entry, a type, and the name with a NUL behind it.
