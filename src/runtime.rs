@@ -13,6 +13,7 @@ use crate::policy::{Action, Event, State, Target, step};
 use crate::proc;
 use crate::report::{self, Reporter};
 use crate::signal::{Delivery, Sender, Signal};
+use crate::spawn;
 use crate::sys::{self, Disposition, NoNews, Peeked, Waited, Whom};
 use crate::terminal;
 use crate::turns::{Clock, Reaping, Turns};
@@ -87,7 +88,7 @@ impl<'a> Foster<'a> {
             return match self.news() {
                 Ok(event) => event,
                 Err(no_news) => {
-                    self.reaping = Reaping::Done;
+                    self.reaping = Reaping::Done { signals: 0 };
                     self.oom.settle();
                     Event::Drained { children_left: no_news.children_left }
                 }
@@ -96,7 +97,7 @@ impl<'a> Foster<'a> {
         // What was done since the last wake-up may have taken long.
         self.clock.forget();
         let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()));
-        let is_done = matches!(self.reaping, Reaping::Done);
+        let is_done = matches!(self.reaping, Reaping::Done { .. });
         // Not twice in a row, so that signals get their turn too when one deadline follows the other.
         if left == Some(Duration::ZERO) && !std::mem::replace(&mut self.was_deadline, true) {
             self.reaping = Reaping::START;
@@ -131,7 +132,7 @@ impl<'a> Foster<'a> {
             if let Some(watched) = self.watched {
                 self.watch = Some(Box::new(Watch::new(watched)));
             }
-            release_what_was_inherited(self.state.is_pid1, &self.reporter);
+            spawn::release_what_was_inherited(self.state.is_pid1, self.reporter.descriptor());
         }
     }
 
@@ -144,7 +145,7 @@ impl<'a> Foster<'a> {
     fn look_around(&mut self, left: Option<Duration>) -> Option<Duration> {
         let watch = self.watch.as_mut().filter(|_| !self.state.is_stopping());
         let (Some(watch), false) = (watch, left == Some(Duration::ZERO)) else { return left };
-        if watch.left(self.clock.now()).is_zero() && matches!(self.reaping, Reaping::Done) {
+        if watch.left(self.clock.now()).is_zero() && matches!(self.reaping, Reaping::Done { .. }) {
             let seen = watch.look_at_some();
             self.clock.forget();
             match seen {
@@ -419,20 +420,6 @@ impl<'a> Foster<'a> {
             }
         }
         None
-    }
-}
-
-/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
-/// pipe, the pipe's reader would still wait when the command has closed it.
-fn release_what_was_inherited(is_pid1: bool, reporter: &Reporter) {
-    // An error would only mean that there is nothing better.
-    let _ = nix::unistd::chdir("/");
-    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
-    // SAFETY: the reporter's descriptor is the only one of foster's that it uses from here on. Of what it inherited, it uses
-    // stderr alone.
-    #[allow(unsafe_code)]
-    unsafe {
-        sys::close_descriptors(!is_pid1, reporter.descriptor());
     }
 }
 

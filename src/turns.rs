@@ -38,7 +38,10 @@ pub enum Reaping {
         since: Option<Duration>,
     },
     /// There was no more.
-    Done,
+    Done {
+        /// How many signals were taken since.
+        signals: u32,
+    },
     /// There may be more, but first it is the turn of so many signals.
     Postponed(u32),
 }
@@ -81,23 +84,27 @@ impl Reaping {
     /// A child that dies leaves SIGCHLD pending, whoever is taken before it. So what another process has sent is no reason to
     /// look for dead children, and its way to the command is shorter by that system call. Another process may have sent
     /// SIGCHLD too: a child's is then lost in it, since only one is kept. What the kernel sends may be the exit signal of a
-    /// child that was cloned with another one, before foster took its parent's place.
+    /// child that was cloned with another one, before foster took its parent's place. And under a flood SIGCHLD may have to wait
+    /// long for its turn, so foster reaps once in so many signals all the same.
     pub fn after_signal(&mut self, taken: Option<&Delivery>) {
         let may_be_a_child =
             |delivery: &Delivery| delivery.signal == Signal::CHLD || matches!(delivery.sender, Sender::Kernel);
         *self = match (&self, taken) {
             (Reaping::Postponed(left @ 2..), Some(_)) => Reaping::Postponed(left.saturating_sub(1)),
-            (Reaping::Done, Some(delivery)) if !may_be_a_child(delivery) => Reaping::Done,
+            (Reaping::Done { signals }, Some(delivery)) if *signals < LOOK_FOR_OTHERS && !may_be_a_child(delivery) => {
+                Reaping::Done { signals: signals.saturating_add(1) }
+            }
             _ => Reaping::START,
         };
     }
 }
 
 /// Takes signals so that none has to wait for ever. The kernel hands out the lowest number first, so that a flood of SIGHUP
-/// would keep SIGTERM away. Every now and then foster takes one of the signals that had no turn yet.
+/// would keep SIGTERM away. Every now and then foster takes one of the signals that had no turn yet, until all that are
+/// pending have had one: several floods are no better than one.
 #[derive(Default)]
 pub struct Turns {
-    /// What was taken since foster last looked for the others.
+    /// What had its turn since nothing else was pending.
     taken: SignalSet,
     count: u32,
 }
@@ -112,8 +119,11 @@ impl Turns {
             None
         } else {
             self.count = 0;
-            let taken = std::mem::take(&mut self.taken);
-            sys::wait_for_signal(SignalSet::ALL.except(taken), Some(Duration::ZERO))
+            let other = sys::wait_for_signal(SignalSet::ALL.except(self.taken), Some(Duration::ZERO));
+            if other.is_none() {
+                self.taken = SignalSet::default();
+            }
+            other
         };
         let delivery = others.or_else(|| sys::wait_for_signal(SignalSet::ALL, timeout))?;
         self.count = self.count.saturating_add(1);
@@ -124,7 +134,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::signal::Signal::{SIGUSR1, SIGUSR2};
+    use nix::sys::signal::Signal::{self as Sig, SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2};
     use nix::sys::signal::raise;
 
     use super::*;
@@ -167,7 +177,7 @@ mod tests {
     #[test]
     fn what_another_process_has_sent_is_no_reason_to_reap() {
         let reaps = |taken: Option<Delivery>| {
-            let mut reaping = Reaping::Done;
+            let mut reaping = Reaping::Done { signals: 0 };
             reaping.after_signal(taken.as_ref());
             reaping.takes_one_more(&mut clock(Duration::ZERO), || None)
         };
@@ -176,23 +186,49 @@ mod tests {
         assert!(reaps(Some(Delivery { sender: Sender::Kernel, ..sent(Signal::CHLD) })));
         assert!(reaps(Some(Delivery { sender: Sender::Kernel, ..sent(Signal::HUP) })), "a child's exit signal");
         assert!(reaps(None), "a deadline");
+        let mut reaping = Reaping::Done { signals: 0 };
+        let reaps = |_: &u32| {
+            reaping.after_signal(Some(&sent(Signal::HUP)));
+            reaping.takes_one_more(&mut clock(Duration::ZERO), || None)
+        };
+        assert_eq!((1..1000).find(reaps), Some(65), "a flood of other signals may keep SIGCHLD away");
     }
 
     /// Of two that are pending the kernel hands out the lower one, and here there is always one more of those.
     #[test]
     fn between_two_rounds_of_reaping_a_flood_of_one_signal_hides_no_other() {
-        // To this thread: another test's could be ended by it.
-        let send = |signal| raise(signal).expect("sent");
-        let mask = sys::block_all_signals().expect("the mask");
-        let mut turns = Turns::default();
-        send(SIGUSR2);
-        let mut taken = (0..SIGNALS_BETWEEN).map(|_| {
-            send(SIGUSR1);
-            turns.take(Some(Duration::ZERO)).expect("one is pending").signal.number()
-        });
-        assert_eq!(taken.position(|number| number == SIGUSR2 as i32), Some(64), "foster looks once in 64 signals");
-        assert_eq!(taken.next(), Some(SIGUSR1 as i32), "and the flood has its turn again");
-        while sys::wait_for_signal(SignalSet::ALL, Some(Duration::ZERO)).is_some() {}
-        sys::set_signal_mask(mask);
+        let taken = taken_in_floods(&[SIGUSR1], SIGUSR2);
+        let has_turn = taken.iter().position(|number| *number == SIGUSR2 as i32);
+        assert_eq!(has_turn, Some(64), "foster looks once in 64 signals");
+        assert!(64 < SIGNALS_BETWEEN && taken.get(65) == Some(&(SIGUSR1 as i32)), "and the flood has its turn again");
+    }
+
+    #[test]
+    fn floods_of_several_signals_hide_no_other() {
+        let floods = [SIGHUP, SIGINT, SIGQUIT, SIGUSR1];
+        let taken = taken_in_floods(&floods, SIGUSR2);
+        let has_turn = taken.iter().position(|number| *number == SIGUSR2 as i32);
+        // The three looks before were for the other floods. SIGHUP, the lowest, needs none.
+        assert_eq!(has_turn, Some(4 * 64), "each has one turn before it");
+        let later = taken.get(300..).unwrap_or_default();
+        assert!(floods.iter().all(|flood| later.contains(&(*flood as i32))), "and then each of them again");
+    }
+
+    /// What is taken one after the other if each of these is sent again before that, and the other was sent once.
+    fn taken_in_floods(floods: &[Sig], other: Sig) -> Vec<i32> {
+        let floods = floods.to_vec();
+        let take = move || {
+            // To this thread: another test's could be ended by it.
+            let send = |signal: Sig| raise(signal).expect("sent");
+            sys::block_all_signals().expect("the mask");
+            let mut turns = Turns::default();
+            send(other);
+            let mut next = || {
+                floods.iter().copied().for_each(send);
+                turns.take(Some(Duration::ZERO)).expect("one is pending").signal.number()
+            };
+            (0..1000).map(|_| next()).collect()
+        };
+        std::thread::spawn(take).join().expect("it takes them")
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -311,6 +312,22 @@ fn execute(search: &Search, path: &mut Vec<u8>, args: &mut CStrings, environment
 }
 
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+
+/// The command has its own copies by now. If foster kept a working directory, it would pin a mount. If it kept the end of a
+/// pipe, the pipe's reader would still wait when the command has closed it.
+///
+/// `kept` is the termination log's, and the only descriptor of foster's own.
+pub fn release_what_was_inherited(is_pid1: bool, kept: Option<RawFd>) {
+    // An error would only mean that there is nothing better.
+    let _ = nix::unistd::chdir("/");
+    // As PID 1, stdin and stdout stay: programs in containers write to /proc/1/fd/1, and the runtime holds the other ends.
+    // SAFETY: that one is the only one of foster's that it uses from here on. Of what it inherited, it uses
+    // stderr alone.
+    #[allow(unsafe_code)]
+    unsafe {
+        sys::close_descriptors(!is_pid1, kept);
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -117,7 +117,10 @@ fn without_kill_an_init_says_whom_it_could_not_signal_and_ends() {
             assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}: {stderr}", start.elapsed());
             assert!(!stderr.contains("SIGTERM sent to what"), "{errno}: it was not sent: {stderr}");
             if place == Place::Pid1 {
-                assert!(stderr.contains("warning: foster is not permitted to signal 2 processes: "), "{stderr}");
+                assert!(
+                    stderr.contains("warning: foster may not signal 2 processes (it needs CAP_KILL): "),
+                    "{stderr}"
+                );
             }
         }
     });
@@ -170,8 +173,8 @@ fn a_command_that_a_filter_kills_was_killed_by_sigsys() {
                 let lines = said(&finished.stderr);
                 assert!(
                     lines.len() == 1
-                        && lines[0].starts_with("error: command nice (pid ")
-                        && lines[0].contains(" was killed by SIGSYS (signal 31), "),
+                        && lines[0].starts_with("error: incident: command nice ")
+                        && lines[0].contains(" was killed by SIGSYS (signal 31), which foster did not send; "),
                     "{how} {call}: {}",
                     finished.stderr
                 );

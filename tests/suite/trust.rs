@@ -704,7 +704,7 @@ fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
         run.expect("own has ended");
         let Some(Finished { end, stderr, .. }) = ends_within(run, SLACK) else { panic!("waits for the other user's") };
         assert_eq!(end, End::Exited(4), "{stderr}");
-        assert!(stderr.contains("not permitted to signal 1 process: "), "{stderr}");
+        assert!(stderr.contains("foster may not signal 1 process (it needs CAP_KILL): "), "{stderr}");
     });
 }
 
