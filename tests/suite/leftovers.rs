@@ -103,7 +103,7 @@ fn one_grace_covers_a_command_that_does_not_end() {
             let last_calls: Vec<&str> = stderr.lines().filter(|line| line.contains("last call: ")).collect();
             match &last_calls[..] {
                 [] => assert_eq!(ready.len(), 1, "{stderr}"),
-                [said] => assert!(ready.len() == 2 && said.contains("SIGTERM sent to 1 more, "), "{stderr}"),
+                [said] => assert!(ready.len() == 2 && said.contains("SIGTERM sent to 1 "), "{stderr}"),
                 _ => panic!("{stderr}"),
             }
             assert!(!stderr.contains("error"), "it was asked for: {stderr}");

@@ -692,6 +692,7 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
     });
 }
 
+/// And when they have ended, the other user's is not.
 #[test]
 fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
     if !is_root() {
@@ -704,7 +705,7 @@ fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
         run.expect("own has ended");
         let Some(Finished { end, stderr, .. }) = ends_within(run, SLACK) else { panic!("waits for the other user's") };
         assert_eq!(end, End::Exited(4), "{stderr}");
-        assert!(stderr.contains("not permitted to signal 1 process: "), "{stderr}");
+        assert!(stderr.contains("foster may not signal 1 process"), "{stderr}");
     });
 }
 
