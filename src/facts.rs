@@ -115,7 +115,21 @@ pub enum OomKills {
 impl OomKills {
     /// Nothing.
     pub const NONE: OomKills = OomKills::Rose(0);
+
+    /// What is told of this end of the command. A count without a rise may be of others: that is no reason to doubt each failure,
+    /// but SIGKILL, and what a shell calls that, may be one of those.
+    #[cold]
+    pub fn told_of(self, death: Death) -> OomKills {
+        let may_be_sigkill = death.is_by(Signal::KILL) || death == Death::Exited(A_SHELLS_WORD_FOR_SIGKILL);
+        match self {
+            OomKills::Counted(_) if !may_be_sigkill => OomKills::NONE,
+            oom_kills => oom_kills,
+        }
+    }
 }
+
+/// 128 + 9.
+const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
 
 /// The end of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,4 +251,21 @@ pub enum Roll {
     GivenUp,
     /// The kernel does not let foster signal them.
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oom_kills_of_before_are_told_of_sigkill_alone_and_those_of_meanwhile_of_every_failure() {
+        let by = |signal| Death::Killed { signal, core_dumped: false };
+        let (counted, rose) = (OomKills::Counted(3), OomKills::Rose(2));
+        for (death, may_be_sigkill) in
+            [(by(Signal::KILL), true), (Death::Exited(137), true), (Death::Exited(1), false), (by(Signal::TERM), false)]
+        {
+            let told = if may_be_sigkill { counted } else { OomKills::NONE };
+            assert_eq!((counted.told_of(death), rose.told_of(death)), (told, rose), "{death:?}");
+        }
+    }
 }

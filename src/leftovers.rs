@@ -125,27 +125,21 @@ impl Leftovers {
     }
 
     /// As PID 1, when these are all there are.
-    fn ask_all_of(&mut self, children: Vec<i32>, signal: Signal) -> Asked {
+    fn ask_all_of(&mut self, mut children: Vec<i32>, signal: Signal) -> Asked {
         let asked = sys::signal_everybody_else(signal);
         let _ = sys::signal_everybody_else(Signal::CONT);
-        let sent = children.len();
-        let refused = match asked {
+        let all = children.len();
+        match asked {
+            Ok(()) | Err(Errno::ESRCH) if all == 0 || sys::may_signal_everybody() => {}
             // ESRCH: there is nobody else. Whom foster may not signal, kill(-1) passes over in silence.
-            Ok(()) | Err(Errno::ESRCH) if sent > 0 => Leftovers::count_refused(&children),
-            Ok(()) | Err(Errno::ESRCH) => 0,
+            Ok(()) | Err(Errno::ESRCH) => children.retain(|pid| !is_refused(*pid)),
             // A sandbox refuses the call.
-            Err(_) => sent,
-        };
-        self.asked = sorted(children.into_iter());
-        Asked { sent: sent.saturating_sub(refused), refused, awaited: sent.saturating_sub(refused), all_at_once: false }
-    }
-
-    /// kill(-1) does not tell who was passed over. Nobody is, if foster has the right to signal everybody.
-    fn count_refused(children: &[i32]) -> usize {
-        if sys::may_signal_everybody() {
-            return 0;
+            Err(_) => children.clear(),
         }
-        children.iter().filter(|pid| is_refused(**pid)).count()
+        let sent = children.len();
+        // Without those who were refused, or they would be waited for as if they had heard it.
+        self.asked = sorted(children.into_iter());
+        Asked { sent, refused: all.saturating_sub(sent), awaited: sent, all_at_once: false }
     }
 
     fn ask(
@@ -430,7 +424,10 @@ mod tests {
         assert_eq!((chain(&[&[]]), looks.get()), (Ok(vec![]), 1));
 
         let endless = Cell::new(0);
-        let look = || Ok(vec![endless.replace(endless.get() + 1)]);
+        let look = || match endless.replace(endless.get() + 1) {
+            1000 => Err(Errno::ETIME),
+            number => Ok(vec![number]),
+        };
         assert_eq!(while_new_ones_turn_up(look, |_| {}), Ok(()));
         assert_eq!(endless.get(), 64, "others have to be reaped");
         assert_eq!(while_new_ones_turn_up(|| Err(Errno::ENOENT), |_| {}), Err(Errno::ENOENT));

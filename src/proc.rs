@@ -349,6 +349,17 @@ mod tests {
         assert_eq!(super::stat(i32::MAX), None);
     }
 
+    /// Of what is started meanwhile there may be no end.
+    #[test]
+    fn all_processes_are_listed_before_the_first_is_looked_at() {
+        let mut listed = processes().expect("/proc");
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        assert!(stat(pid).is_some(), "it is there until it is waited for");
+        assert!(listed.all(|process| process.pid != pid));
+        child.wait().expect("ended");
+    }
+
     #[test]
     fn each_letter_of_a_state_has_its_words() {
         let words = |state| Stat { state, ..parse_stat(&stat_line(b"x")).expect("a stat line") }.state_in_words();

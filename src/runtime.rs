@@ -19,9 +19,6 @@ use crate::terminal;
 use crate::turns::{Clock, Reaping, Turns};
 use crate::watch::Watch;
 
-/// 128 + 9.
-const A_SHELLS_WORD_FOR_SIGKILL: u8 = 137;
-
 /// foster, once it has started.
 pub struct Foster<'a> {
     state: State,
@@ -234,7 +231,7 @@ impl<'a> Foster<'a> {
         if !(may_be && self.state.is_command(pid)) {
             return OomKills::NONE;
         }
-        told_of(death, self.oom.rise_since_start())
+        self.oom.rise_since_start().told_of(death)
     }
 
     fn with_sender_named(&self, mut delivery: Delivery) -> Delivery {
@@ -423,38 +420,10 @@ impl<'a> Foster<'a> {
     }
 }
 
-/// What is told of this end of the command. A count without a rise may be of others: that is no reason to doubt each failure,
-/// but SIGKILL, and what a shell calls that, may be one of those.
-#[cold]
-fn told_of(death: Death, oom_kills: OomKills) -> OomKills {
-    let may_be_sigkill = death.is_by(Signal::KILL) || death == Death::Exited(A_SHELLS_WORD_FOR_SIGKILL);
-    match oom_kills {
-        OomKills::Counted(_) if !may_be_sigkill => OomKills::NONE,
-        oom_kills => oom_kills,
-    }
-}
-
 /// For an error that changes nothing; each call says which that may be.
 fn ignore<T>(_: Result<T, Errno>) {}
 
 /// Stops foster as what it runs was stopped. When it goes on, the SIGCONT that made it go on is the next signal to be read.
 fn suspend(signal: Signal, whom: Whom) -> Option<Event> {
     (!sys::stop_by(signal, whom)).then_some(Event::NotSuspended)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn oom_kills_of_before_are_told_of_sigkill_alone_and_those_of_meanwhile_of_every_failure() {
-        let by = |signal| Death::Killed { signal, core_dumped: false };
-        let (counted, rose) = (OomKills::Counted(3), OomKills::Rose(2));
-        for (death, may_be_sigkill) in
-            [(by(Signal::KILL), true), (Death::Exited(137), true), (Death::Exited(1), false), (by(Signal::TERM), false)]
-        {
-            let told = if may_be_sigkill { counted } else { OomKills::NONE };
-            assert_eq!((told_of(death, counted), told_of(death, rose)), (told, rose), "{death:?}");
-        }
-    }
 }

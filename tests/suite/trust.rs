@@ -692,6 +692,7 @@ fn without_cap_kill_a_leftover_of_another_user_is_named_and_not_waited_for() {
     });
 }
 
+/// And when they have ended, the other user's is not.
 #[test]
 fn without_cap_kill_those_whom_foster_may_signal_are_waited_for_all_the_same() {
     if !is_root() {
