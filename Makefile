@@ -90,7 +90,7 @@ smallest:
 # The unit tests, and what most lives do, under AddressSanitizer; then the unit tests that make no system call of their own
 # under Miri, where the toolchain has it. Nightly Rust, so nothing that is shipped. docs/reliability.md says what that covers.
 SANITIZED := RUSTFLAGS="-Zsanitizer=address --cfg foster_sanitized" cargo +nightly
-SANITIZED_SUITE := spawning reaping forwarding leftovers stopping command_line user:: telling faults trust
+SANITIZED_SUITE := spawning:: reaping:: forwarding:: leftovers:: stopping:: command_line:: user:: telling:: faults:: trust::
 # A build that is large and slow by nature: limits on memory and on time, and what is true of a static program alone.
 NOT_SANITIZED := release_builds limit_on_memory long_path no_flood a_thousand_starts
 # Not cli::expand, and not what parses thousands of random texts: hours.
