@@ -341,6 +341,38 @@ mod tests {
     }
 
     #[test]
+    fn a_command_line_is_read_only_of_a_process_that_lets_foster_read_it_at_once() {
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "read line; exit 0"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let pid = i32::try_from(shell.id()).expect("a pid");
+        // Once the exec is done.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let process = loop {
+            match stat(pid) {
+                // The kernel sets the name first, and the command line a little later.
+                Some(process) if process.state != b'D' && title(&process).to_string().starts_with("sh -c") => {
+                    break process;
+                }
+                _ => assert!(std::time::Instant::now() < deadline, "no shell"),
+            }
+        };
+        let shown = |process: Stat| title(&process).to_string();
+        assert_eq!(shown(process), "sh -c read line; exit 0");
+        for (what, other) in
+            [("other threads", Stat { threads: 2, ..process }), ("uninterruptible", Stat { state: b'D', ..process })]
+        {
+            assert_eq!(shown(other), "sh", "{what}");
+        }
+        assert_eq!(shown(Stat { name: Name::new(b"server"), ..process }), "server", "no interpreter");
+        drop(shell.stdin.take());
+        shell.wait().expect("it ends");
+        assert_eq!(shown(process), "sh", "it is gone");
+    }
+
+    #[test]
     fn foster_can_read_about_itself() {
         let pid = i32::try_from(std::process::id()).expect("a pid");
         let stat = stat(pid).expect("/proc/PID/stat");
