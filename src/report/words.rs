@@ -667,7 +667,8 @@ pub mod tests {
             Report::CommandEnded(end) => {
                 end.ran = end.ran.min(Duration::from_secs(999 * 86_400));
                 end.oom_kills = if end.oom_kills == OomKills::NONE { OomKills::NONE } else { OomKills::Rose(1) };
-                if end.cause == Cause::Terminal {
+                // What foster or somebody at the terminal did leaves no room for it.
+                if !matches!(end.cause, Cause::Unasked | Cause::Incident) {
                     end.oom_kills = OomKills::NONE;
                 }
                 let is_asked = matches!(end.cause, Cause::StopRequest { .. });
