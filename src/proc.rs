@@ -109,13 +109,14 @@ pub fn tracer(pid: i32) -> Option<i32> {
     value.parse().ok().filter(|tracer| *tracer != 0)
 }
 
-/// Whether there is no room left for signals to foster that are queued (`SigQ` in /proc/PID/status).
+/// Whether there was no room left, a moment ago, for signals to foster that are queued (`SigQ` in /proc/PID/status). What
+/// foster has taken since then has made some room again: half of it is a flood too.
 #[cold]
-pub fn has_full_signal_queue() -> bool {
+pub fn signal_queue_was_full() -> bool {
     let mut buffer = [0; 2048];
     let value = status_value(sys::pid(), b"SigQ:", &mut buffer);
     let numbers = value.and_then(|value| value.split_once('/')).map(|(queued, limit)| (queued.parse(), limit.parse()));
-    matches!(numbers, Some((Ok::<u64, _>(queued), Ok::<u64, _>(limit))) if queued >= limit)
+    matches!(numbers, Some((Ok::<u64, _>(queued), Ok::<u64, _>(limit))) if queued >= limit / 2)
 }
 
 fn status_value<'a>(pid: i32, key: &[u8], buffer: &'a mut [u8]) -> Option<&'a str> {

@@ -242,7 +242,7 @@ impl<'a> Foster<'a> {
             Sender::Process { pid, name, .. } | Sender::Claimed { pid, name, .. } => {
                 *name = proc::stat(*pid).as_ref().map(proc::title);
             }
-            sender @ Sender::Outside if proc::has_full_signal_queue() => *sender = Sender::Unknown,
+            sender @ Sender::Outside if proc::signal_queue_was_full() => *sender = Sender::Unknown,
             _ => {}
         }
         delivery
