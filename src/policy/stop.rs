@@ -11,7 +11,7 @@ use crate::signal::{Delivery, Signal};
 /// How long leftovers are waited for in silence.
 const ROLL_AFTER: Duration = Duration::from_secs(1);
 /// The pause between two rounds of SIGKILL, in which foster reaps.
-pub(super) const KILL_AGAIN_AFTER: Duration = Duration::from_millis(10);
+const KILL_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// After this long, SIGKILL has either worked or never will: a process in uninterruptible sleep, or another user's.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 

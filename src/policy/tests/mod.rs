@@ -5,7 +5,6 @@ mod jobs;
 mod stop;
 mod table;
 
-pub(super) use super::stop::KILL_AGAIN_AFTER;
 pub(super) use super::*;
 pub(super) use crate::config::Ways;
 pub(super) use crate::exit::Outcome;

@@ -224,7 +224,7 @@ fn sigkill_is_repeated_and_given_up_in_the_end() {
     at_time(&mut state, 3, died(COMMAND, Death::Exited(4)));
     at_time(&mut state, 3, LEFT);
     let again = state.deadline().expect("again");
-    assert_eq!(again, at(3).saturating_add(KILL_AGAIN_AFTER));
+    assert_eq!(again, at(3).saturating_add(Duration::from_millis(10)), "what has just forked is not waited for");
     let mut actions = Vec::new();
     step(&mut state, Event::Deadline, Some(again), &mut actions);
     assert_eq!(actions, [KILL_AGAIN]);
