@@ -254,7 +254,7 @@ fn judge(plan: &Plan, report: &Report) -> Vec<Fault> {
     faults.extend(wrong_status(plan, report).map(|fault| (3, fault)));
     faults.extend(left_behind(plan, report).into_iter().map(|fault| (4, fault)));
     faults.extend(report.all("file").map(|file| (5, format!("foster wrote {file}"))));
-    faults.extend(report.all("stderr").filter_map(|line| untrue(plan, line)).map(|fault| (6, fault)));
+    faults.extend(report.all("stderr").filter_map(|line| untrue(plan, report, line)).map(|fault| (6, fault)));
     faults
 }
 
@@ -270,8 +270,8 @@ fn stray_signal(plan: &Plan, hit: &str) -> Option<String> {
     let by_shell = words[0] == "script" && (words[4] == "world" || words[3] == "0") && signal == SIGCONT;
     // And foster passes on to its group what the terminal would have sent to it as well: in front SIGINT and SIGQUIT, and
     // behind it what stops a reader.
-    let passes_on =
-        words[0] == "script" && words[4] == "foster" && has_terminal && !plan.is_pid1 && !plan.is_other_user;
+    let is_fosters = words[4] == "foster" || words[3] == "0";
+    let passes_on = words[0] == "script" && is_fosters && has_terminal && !plan.is_pid1 && !plan.is_other_user;
     let ends = plan.terminal == "foreground" && [SIGINT, SIGQUIT].contains(&signal);
     let by_foster = passes_on && (STOPS.contains(&signal) || ends);
     (!by_terminal && !by_shell && !by_foster).then(|| format!("a bystander got a signal: {hit}"))
@@ -356,7 +356,7 @@ fn left_behind(plan: &Plan, report: &Report) -> Vec<String> {
 }
 
 /// A line that states who sent a signal which was forged, or that is no line of foster's.
-fn untrue(plan: &Plan, line: &str) -> Option<String> {
+fn untrue(plan: &Plan, report: &Report, line: &str) -> Option<String> {
     let is_json = plan.options.iter().any(|option| option == "json");
     let is_fosters = match is_json {
         true => serde_json::from_str::<serde_json::Value>(line).is_ok(),
@@ -369,6 +369,8 @@ fn untrue(plan: &Plan, line: &str) -> Option<String> {
         () if !plan.is_native() && line.starts_with('[') => None,
         () if !is_fosters || line.starts_with("INJECTED") || line.contains('\u{1b}') => Some("not a line of foster's"),
         // The world itself is in the same namespace then, and nobody outside sends anything.
+        // But for what the kernel says of the shell's SIGCONT to foster's group, if one of that is in a PID namespace below.
+        () if line.contains("SIGCONT from outside") && report.all("trace").any(|act| act.ends_with("nest: 0")) => None,
         () if !plan.is_pid1 && line.contains("from outside this PID namespace") => Some("nobody outside sent anything"),
         () if states && !line.contains("claim") => Some("a forged sender is stated as a fact"),
         () => None,
