@@ -283,8 +283,8 @@ fn the_last_call_reaches_the_server_below_a_script_with_a_trap() {
     with_any_descriptors(|foster, _| {
         for (options, server) in [(&[][..], "server asked"), (&["--leftover-signal=USR1"], "server asked by USR1")] {
             let files = Scratch::new("last-call");
-            // After 600 ms.
-            let foster = foster.clone().option("--grace=800ms").options(options);
+            // After 1.5 s. What is left of the grace has to be enough for the server and the script on a busy machine.
+            let foster = foster.clone().option("--grace=2s").options(options);
             let run = script_with_a_trap(foster, &files);
             run.signal(SIGTERM);
             run.expect(server);

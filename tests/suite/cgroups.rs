@@ -201,8 +201,12 @@ impl Freezer {
 }
 
 fn freezers() -> Vec<&'static Freezer> {
+    if !runs_as_root() {
+        skipped("not root, so nothing is frozen");
+        return Vec::new();
+    }
     let there: Vec<&Freezer> = [&V1, &V2].into_iter().filter(|freezer| freezer.is_there()).collect();
-    assert!(!there.is_empty() || std::env::var_os("CI").is_none() || !runs_as_root(), "CI, and no freezer");
+    assert!(!there.is_empty() || std::env::var_os("CI").is_none(), "CI, and no freezer");
     if there.is_empty() {
         skipped("no freezer of cgroup v1 or v2 is there, so nothing is frozen");
     }
