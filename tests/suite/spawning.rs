@@ -76,7 +76,9 @@ fn foster_keeps_no_directory_and_no_descriptor() {
             ("4</etc/passwd 8<.", &["--termination-log", &log], Some("3")),
             ("3</etc/passwd 5<.", &["--termination-log", &log], Some("4")),
         ] {
-            let held = format!("cd {}; exec {held}; exec \"$@\"", scratch.path("").display());
+            // Whatever the tests themselves were started with: flock(1) and make hand on descriptors of theirs.
+            let closed: String = (3..20).map(|fd| format!("{fd}<&- ")).collect();
+            let held = format!("cd {}; exec {closed}; exec {held}; exec \"$@\"", scratch.path("").display());
             let foster = Foster::new(binary, place).after(&["bash", "-c", &held, "bash"]);
             let run = foster.options(options).fixture(&["wait-for-term"]);
             run.expect("ready");
