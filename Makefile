@@ -94,7 +94,7 @@ SANITIZED_SUITE := spawning:: reaping:: forwarding:: leftovers:: stopping:: comm
 # A build that is large and slow by nature: limits on memory and on time, and what is true of a static program alone.
 NOT_SANITIZED := release_builds limit_on_memory long_path no_flood a_thousand_starts
 # Not cli::expand, and not what parses thousands of random texts: hours.
-MIRI := memory:: signal:: exit:: report:: cli::near cli::parse proc::tests::a_ sys::descriptors::tests::the_numbers sys::children:: \
+MIRI := memory:: signal:: exit:: report:: cli::near cli::parse proc::tests::a_stat proc::tests::a_hostile sys::descriptors::tests::the_numbers sys::children:: \
     --skip parsing_never_panics
 sanitize: NEEDS += unshare=util-linux strace=strace
 sanitize: | packages
