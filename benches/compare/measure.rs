@@ -301,7 +301,11 @@ pub fn watch_calls(bench: &Bench, subject: &Subject, zombies: u64) -> f64 {
     // A look may be going on already. The next one is not due yet when foster sleeps, and foster is held until it is.
     tracer::system_calls_until_asleep(running.pid, || {}).expect("it sleeps");
     let until_due = || std::thread::sleep(Duration::from_millis(1100));
-    tracer::system_calls_until_asleep(running.pid, until_due).expect("it sleeps") as f64
+    let calls = tracer::system_calls_until_asleep(running.pid, until_due).expect("it sleeps") as f64;
+    // Its command's zombies are foster's then, and gone before the next size is looked at.
+    running.signal(libc::SIGTERM);
+    running.wait();
+    calls
 }
 
 /// The time for stopping so many leftovers, in microseconds, with the leftovers' own ends in it.
