@@ -93,6 +93,15 @@ impl Death {
             Death::Killed { signal, .. } => u8::try_from(signal.number()).unwrap_or(0).saturating_add(128),
         }
     }
+
+    /// Whether there is a core dump, if that is a question.
+    pub fn core(self) -> Option<&'static str> {
+        match self {
+            Death::Killed { core_dumped: true, .. } => Some("core dumped"),
+            Death::Killed { signal, .. } if signal.dumps_core() => Some("no core dump"),
+            Death::Killed { .. } | Death::Exited(_) => None,
+        }
+    }
 }
 
 /// `exited with status 23`, `killed by SIGKILL (signal 9)`, the latter with `, core dumped`, or with `, no core dump`
@@ -101,14 +110,12 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Death::Exited(code) => write!(f, "exited with status {code}"),
-            Death::Killed { signal, core_dumped } => {
+            Death::Killed { signal, .. } => {
                 write!(f, "killed by {signal} (signal {})", signal.number())?;
-                f.write_str(match *core_dumped {
-                    _ if f.alternate() => "",
-                    true => ", core dumped",
-                    false if signal.dumps_core() => ", no core dump",
-                    false => "",
-                })
+                match self.core() {
+                    Some(core) if !f.alternate() => write!(f, ", {core}"),
+                    _ => Ok(()),
+                }
             }
         }
     }

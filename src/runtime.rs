@@ -93,7 +93,7 @@ impl<'a> Foster<'a> {
         }
         // What was done since the last wake-up may have taken long.
         self.clock.forget();
-        let left = self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()));
+        let left = self.left();
         let is_done = matches!(self.reaping, Reaping::Done { .. });
         // Not twice in a row, so that signals get their turn too when one deadline follows the other.
         if left == Some(Duration::ZERO) && !std::mem::replace(&mut self.was_deadline, true) {
@@ -161,10 +161,13 @@ impl<'a> Foster<'a> {
                 }
             }
         }
-        let now = self.clock.now();
-        let of_policy = self.state.deadline().map(|deadline| deadline.saturating_sub(now));
-        let of_watch = self.watch.as_ref().map(|watch| watch.left(now));
-        of_policy.into_iter().chain(of_watch).min()
+        let of_watch = self.watch.as_ref().map(|watch| watch.left(self.clock.now()));
+        self.left().into_iter().chain(of_watch).min()
+    }
+
+    /// How long it is to the policy's next deadline. The clock is read only if there is one.
+    fn left(&mut self) -> Option<Duration> {
+        self.state.deadline().map(|deadline| deadline.saturating_sub(self.clock.now()))
     }
 
     /// One child's news. At the default level that is one system call and nothing else.

@@ -29,7 +29,11 @@ pub fn command(f: &mut Formatter<'_>, end: &CommandEnd, words: &Words<'_>) -> fm
         Cause::Incident => f.write_str(", which foster did not send")?,
         Cause::StopRequest { .. } | Cause::Unasked | Cause::Terminal => {}
     }
-    write!(f, "; {}ran {}", core(end.death), Span(end.ran))?;
+    f.write_str("; ")?;
+    if let Some(core) = end.death.and_then(Death::core) {
+        write!(f, "{core}, ")?;
+    }
+    write!(f, "ran {}", Span(end.ran))?;
     // Beside a sender there is no room for it, and the line of the start has it.
     if !matches!(end.cause, Cause::StopRequest { .. }) {
         write!(f, ", pid {}", end.pid)?;
@@ -75,15 +79,6 @@ fn key(signal: Signal) -> &'static str {
         Signal::INT => "Ctrl-C",
         Signal::QUIT => "Ctrl-\\",
         _ => "the terminal's hang-up",
-    }
-}
-
-/// Whether there is a core dump, if that is a question.
-fn core(death: Option<Death>) -> &'static str {
-    match death {
-        Some(Death::Killed { core_dumped: true, .. }) => "core dumped, ",
-        Some(Death::Killed { signal, .. }) if signal.dumps_core() => "no core dump, ",
-        _ => "",
     }
 }
 

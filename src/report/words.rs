@@ -39,17 +39,11 @@ pub struct Scene<'a> {
 pub fn of<'a>(report: &'a Report, scene: &'a Scene<'a>) -> impl Display + 'a {
     fmt::from_fn(move |f| match report {
         // A path is of use as a whole only.
-        Report::Degraded { what: what @ (Lack::TerminationLog | Lack::LastWord), errno } => {
-            let (path, done) = (OneLine(scene.termination_log), log_lack(*what));
-            write!(f, "the termination log {path} {done}: {}", errno.desc())
+        Report::Degraded { what: Lack::TerminationLog | Lack::LastWord, .. } => {
+            write(f, report, &Words { scene, most: NAME_MOST })
         }
         _ => fit(f, NAME_STEPS, &|f, step| write(f, report, &Words { scene, most: name_most(step) })),
     })
-}
-
-/// Why the termination log does not have the last words, as far as the path is concerned.
-fn log_lack(what: Lack) -> &'static str {
-    if what == Lack::LastWord { "could not be written" } else { "cannot be written" }
 }
 
 /// Writes a text, made shorter step by step until there is room for it. If no step is enough, its end is cut: figures stand
@@ -200,21 +194,25 @@ fn write_other(f: &mut Formatter<'_>, report: &Report, words: &Words<'_>) -> fmt
         Report::OrphansElsewhere => f.write_str(
             "foster is neither PID 1 nor a subreaper, so it gets no orphans; -s or FOSTER_SUBREAPER=1 makes it one",
         ),
-        Report::Degraded { what, errno } => write!(f, "{}: {}", lacking(*what), errno.desc()),
+        Report::Degraded { what, errno } => {
+            lacking(f, *what, words)?;
+            write!(f, ": {}", errno.desc())
+        }
         // The first half.
         _ => Ok(()),
     }
 }
 
 /// What could not be had, and what follows from that.
-fn lacking(what: Lack) -> &'static str {
+fn lacking(f: &mut Formatter<'_>, what: Lack, words: &Words<'_>) -> fmt::Result {
+    let log = OneLine(words.scene.termination_log);
     match what {
-        Lack::Group => "the command has no process group of its own, so --group has no effect",
-        Lack::Terminal => "the command did not get the terminal, so job control may not work",
-        Lack::Subreaper => "foster cannot become a subreaper, so it gets no orphans",
-        Lack::ParentDeath => "--parent-death has no effect",
-        // With the path.
-        Lack::TerminationLog | Lack::LastWord => "the termination log cannot be written",
+        Lack::Group => f.write_str("the command has no process group of its own, so --group has no effect"),
+        Lack::Terminal => f.write_str("the command did not get the terminal, so job control may not work"),
+        Lack::Subreaper => f.write_str("foster cannot become a subreaper, so it gets no orphans"),
+        Lack::ParentDeath => f.write_str("--parent-death has no effect"),
+        Lack::TerminationLog => write!(f, "the termination log {log} cannot be written"),
+        Lack::LastWord => write!(f, "the termination log {log} could not be written"),
     }
 }
 
