@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    End, Finished, Foster, PLACES, Place, Run, binaries, everywhere, namespaces, only_child, plainly, poll,
+    End, Finished, Foster, PLACES, Place, Run, binaries, everywhere, is_musl, namespaces, only_child, plainly, poll,
     runs_as_root, skipped, state,
 };
 
@@ -15,8 +15,8 @@ const SIGTERM: i32 = 15;
 /// What a loaded machine may need beyond a deadline of foster's.
 const SLACK: Duration = Duration::from_secs(8);
 
-/// A cgroup of this test's own.
-struct Cgroup(PathBuf);
+/// A cgroup of a test's own, where the machine's root may make one.
+pub struct Cgroup(PathBuf);
 
 impl Cgroup {
     /// Below the first of these directories that is there: one is v1's hierarchy with this controller, the other v2's. In CI
@@ -48,8 +48,25 @@ impl Cgroup {
         Some(cgroup)
     }
 
+    /// With at most so many processes.
+    pub fn with_pids(name: &str, most: u32) -> Option<Cgroup> {
+        Cgroup::new(&["/sys/fs/cgroup/pids", "/sys/fs/cgroup"], name, &[("pids.max", &most.to_string())])
+    }
+
+    /// With so many bytes of memory, and no swap.
+    pub fn with_memory(name: &str, bytes: u64) -> Option<Cgroup> {
+        let parents = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
+        let limit = bytes.to_string();
+        let file = if Path::new(parents[0]).exists() { "memory.limit_in_bytes" } else { "memory.max" };
+        let cgroup = Cgroup::new(&parents, name, &[(file, &limit)])?;
+        // Or memory would go to swap instead of running out; not every kernel has these.
+        let _ = std::fs::write(cgroup.0.join("memory.memsw.limit_in_bytes"), &limit);
+        let _ = std::fs::write(cgroup.0.join("memory.swap.max"), "0");
+        Some(cgroup)
+    }
+
     /// The words that make a program a member before they execute it.
-    fn entering(&self) -> [String; 4] {
+    pub fn entering(&self) -> [String; 4] {
         let script = "echo $$ >\"$0\" && exec \"$@\"";
         ["sh".to_owned(), "-c".to_owned(), script.to_owned(), self.0.join("cgroup.procs").display().to_string()]
     }
@@ -72,7 +89,7 @@ impl Drop for Cgroup {
     }
 }
 
-fn words(words: &[String]) -> Vec<&str> {
+pub fn words(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
@@ -80,8 +97,7 @@ fn words(words: &[String]) -> Vec<&str> {
 #[test]
 fn in_a_full_pids_cgroup_the_probe_answers_and_every_leftover_is_stopped() {
     everywhere(|binary, place| {
-        let parents = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
-        let Some(cgroup) = Cgroup::new(&parents, "full", &[("pids.max", "20")]) else { return };
+        let Some(cgroup) = Cgroup::with_pids("full", 20) else { return };
         let entering = cgroup.entering();
         let run = Foster::new(binary, place).with_machines_users().after(&words(&entering)).option("-v");
         let run = run.fixture(&["fill-pids"]);
@@ -114,14 +130,7 @@ fn in_a_tiny_memory_cgroup_foster_lives_and_tells_of_the_commands_end() {
     }
     for binary in binaries() {
         for kib in [256, 512, 1024, 2048, 4096, 8192] {
-            let limit = (kib * 1024).to_string();
-            let parents = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
-            let file = if Path::new(parents[0]).exists() { "memory.limit_in_bytes" } else { "memory.max" };
-            let Some(cgroup) = Cgroup::new(&parents, &format!("tiny-{kib}"), &[(file, &limit)]) else { return };
-            for file in ["memory.memsw.limit_in_bytes", "memory.swap.max"] {
-                // Not every kernel has them; without, memory may go to swap.
-                let _ = std::fs::write(cgroup.0.join(file), if file.contains("memsw") { &limit } else { "0" });
-            }
+            let Some(cgroup) = Cgroup::with_memory(&format!("tiny-{kib}"), kib * 1024) else { return };
             let entering = cgroup.entering();
             let start = Instant::now();
             let foster = Foster::new(&binary, Place::Pid1).with_machines_users().after(&words(&entering));
@@ -135,7 +144,7 @@ fn in_a_tiny_memory_cgroup_foster_lives_and_tells_of_the_commands_end() {
             let Finished { end, stderr, .. } = run.finish();
             assert!(start.elapsed() < SLACK, "{kib} KiB: {:?}: {stderr}", start.elapsed());
             // A foster that has to load a C library finds no room itself, and unshare(1) cannot die of SIGKILL as well.
-            if !has_room && !is_static(&binary) && end == End::Exited(1) {
+            if !has_room && !is_musl(&binary) && end == End::Exited(1) {
                 continue;
             }
             assert_eq!(end, End::Exited(137), "{kib} KiB: {stderr}");
@@ -144,10 +153,6 @@ fn in_a_tiny_memory_cgroup_foster_lives_and_tells_of_the_commands_end() {
             assert!(is_told || !has_room, "{kib} KiB: {stderr}");
         }
     }
-}
-
-fn is_static(binary: &Path) -> bool {
-    binary.to_string_lossy().contains("-musl/")
 }
 
 /// A way to freeze: where, what to write, and what the kernel then says.

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::cgroups::{Cgroup, words};
 use crate::harness::{
-    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, namespaces, poll, runs_as_root,
+    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, is_musl, namespaces, poll, runs_as_root,
     signals_taken, skipped,
 };
 
@@ -227,15 +228,14 @@ fn a_limit_on_processes_is_one_line_and_125() {
     if !namespaces() || !is_root() {
         return;
     }
-    let Some(cgroup) = PidsLimit::new() else { return };
-    let procs = cgroup.0.join("cgroup.procs");
+    let Some(cgroup) = Cgroup::with_pids("pids", 1) else { return };
+    let entering = cgroup.entering();
     let open = Reachable::new("nproc");
     for binary in binaries() {
         let binary = open.copy(&binary);
         // The copy's own fork is the second process of its user.
         let user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "prlimit", "--nproc=1:1", "--"];
-        let enter = ["sh", "-c", "echo $$ >\"$0\" && exec \"$@\"", procs.to_str().unwrap()];
-        for before in [&user[..], &enter] {
+        for before in [&user[..], &words(&entering)] {
             for place in [Place::Pid1, Place::Subreaper] {
                 let foster = Foster::new(&binary, place).with_machines_users().after(before);
                 let Finished { end, lines, stderr } = foster.run(&["/bin/echo", "started"]).finish();
@@ -328,7 +328,7 @@ fn without_memory_at_the_start_one_line_and_125() {
     if !namespaces() || !strace() {
         return;
     }
-    for binary in binaries().iter().filter(|binary| binary.to_string_lossy().contains("-musl/")) {
+    for binary in binaries().iter().filter(|binary| is_musl(binary)) {
         let mut refusals = 0;
         for first in 1.. {
             // mmap2 is what mmap is called by a program of 32 bits.
@@ -547,31 +547,5 @@ impl Reachable {
         let mut install = Command::new("install");
         assert!(install.args(["-m", "755"]).args([program, &copy]).status().expect("install").success());
         copy
-    }
-}
-
-/// A cgroup in which there may be one process.
-struct PidsLimit(PathBuf);
-
-impl PidsLimit {
-    fn new() -> Option<PidsLimit> {
-        let v1 = Path::new("/sys/fs/cgroup/pids");
-        let parent = if v1.exists() { v1 } else { Path::new("/sys/fs/cgroup") };
-        // v2: the controller may have to be enabled for what is below.
-        let _ = std::fs::write(parent.join("cgroup.subtree_control"), "+pids");
-        let directory = parent.join(format!("foster-test-pids-{}", std::process::id()));
-        let made = std::fs::create_dir(&directory).and_then(|()| std::fs::write(directory.join("pids.max"), "1"));
-        assert!(made.is_ok() || std::env::var_os("CI").is_none(), "CI, and no cgroup: {made:?}");
-        if let Err(error) = made {
-            skipped(&format!("no cgroup with a limit on processes can be made: {error}"));
-            return None;
-        }
-        Some(PidsLimit(directory))
-    }
-}
-
-impl Drop for PidsLimit {
-    fn drop(&mut self) {
-        poll("the cgroup is removed", || std::fs::remove_dir(&self.0).is_ok() || !self.0.exists());
     }
 }

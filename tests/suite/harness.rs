@@ -100,6 +100,11 @@ pub fn runs_as_root() -> bool {
     std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0")
 }
 
+/// A build for musl, by the directory that cargo has put it into.
+pub fn is_musl(binary: &Path) -> bool {
+    binary.to_string_lossy().contains("-musl/")
+}
+
 /// Says what is not tested here. Not with eprintln!, which cargo test shows of a failing test only.
 pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::strace;
 use crate::harness::{
-    End, Finished, Foster, Place, Run, Scratch, binaries, fixture, namespaces, runs_as_root, send, skipped,
+    End, Finished, Foster, Place, Run, Scratch, binaries, fixture, is_musl, namespaces, runs_as_root, send, skipped,
 };
 
 const SIGUSR1: i32 = 10;
@@ -328,10 +328,6 @@ fn occurrences(count: Count, fails: Fails, all: bool) -> Vec<String> {
         occurrences.extend((1..=then).map(|n| (before + n).to_string()));
     }
     occurrences
-}
-
-fn is_musl(binary: &Path) -> bool {
-    binary.to_string_lossy().contains("-musl/")
 }
 
 #[test]

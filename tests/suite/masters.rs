@@ -76,30 +76,8 @@ fn behind_shells_of_peers(test: impl Fn(Foster, Behind)) {
 }
 
 /// One task, sent when the worker is ready. It says on stdout that it runs, and is done once there is a file `gate`: so it
-/// is the test that decides when. Written by file descriptor, because celery replaces sys.stdout.
-const TASKS: &str = r#"
-import os
-import time
-
-from celery import Celery
-from celery.signals import worker_ready
-
-app = Celery("tasks", broker="redis+socket://" + os.path.abspath("socket"))
-app.conf.broker_connection_retry_on_startup = True
-
-
-@app.task
-def slow():
-    os.write(1, b"task started\n")
-    while not os.path.exists("gate"):
-        time.sleep(0.002)
-    os.write(1, b"task done\n")
-
-
-@worker_ready.connect
-def send(**_):
-    slow.delay()
-"#;
+/// is the test that decides when.
+const TASKS: &str = include_str!("../runtimes/servers/tasks.py");
 
 /// A redis with its directory, which is celery's too.
 struct Redis {
@@ -112,7 +90,7 @@ impl Redis {
     fn start(redis: &Path) -> Redis {
         let files = Scratch::new("celery");
         files.file("tasks.py", TASKS.as_bytes(), "644");
-        let [directory, socket] = ["", "socket"].map(|name| text(&files.path(name)));
+        let [directory, socket] = ["", "broker"].map(|name| text(&files.path(name)));
         let options = ["--port", "0", "--unixsocket", &socket, "--dir", &directory, "--save", ""];
         let redis = Redis { run: run(Foster::new(&binaries()[0], Place::Pid1), &[&[&text(redis)], &options]), files };
         redis.connect();
@@ -120,7 +98,7 @@ impl Redis {
     }
 
     fn connect(&self) -> UnixStream {
-        connect(&self.run, &self.files.path("socket"))
+        connect(&self.run, &self.files.path("broker"))
     }
 
     /// Those that no worker has taken, and those that one has taken and not acknowledged.

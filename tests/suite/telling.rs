@@ -6,15 +6,14 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{
-    End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture, poll, runs_as_root, skipped,
-};
+use crate::cgroups::{Cgroup, words};
+use crate::harness::{End, Finished, Foster, Place, Scratch, binaries, everywhere, fixture};
 
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
@@ -419,54 +418,12 @@ fn an_end_by_sigkill_says_whether_the_oom_killer_was_at_work_meanwhile() {
     });
 }
 
-/// A cgroup of this test's own with a memory limit, where the machine's root may make one.
-struct MemoryLimit(PathBuf);
-
-impl MemoryLimit {
-    fn new(name: &str) -> Option<MemoryLimit> {
-        if !runs_as_root() {
-            skipped("a real OOM kill needs root; a fake cgroup stands in for it");
-            return None;
-        }
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let (parent, limit) = match v1.exists() {
-            true => (v1, "memory.limit_in_bytes"),
-            false => (Path::new("/sys/fs/cgroup"), "memory.max"),
-        };
-        let directory = parent.join(format!("foster-test-{name}-{}", std::process::id()));
-        // v2: the controller may have to be enabled for what is below.
-        let _ = std::fs::write(parent.join("cgroup.subtree_control"), "+memory");
-        let made = std::fs::create_dir(&directory).and_then(|()| std::fs::write(directory.join(limit), "33554432"));
-        assert!(
-            made.is_ok() || std::env::var_os("CI").is_none(),
-            "CI, and no cgroup at {}: {made:?}",
-            directory.display()
-        );
-        if let Err(error) = made {
-            skipped(&format!("no cgroup with a memory limit can be made: {error}"));
-            return None;
-        }
-        // Or memory would go to swap instead of running out; not every kernel has these.
-        let _ = std::fs::write(directory.join("memory.memsw.limit_in_bytes"), "33554432");
-        let _ = std::fs::write(directory.join("memory.swap.max"), "0");
-        Some(MemoryLimit(directory))
-    }
-}
-
-impl Drop for MemoryLimit {
-    fn drop(&mut self) {
-        // A process that was killed leaves its cgroup a moment after it was reaped.
-        poll("the cgroup is removed", || std::fs::remove_dir(&self.0).is_ok() || !self.0.exists());
-    }
-}
-
 #[test]
 fn a_real_oom_kill_is_called_one() {
     everywhere(|binary, place| {
-        let Some(limit) = MemoryLimit::new(&format!("{place:?}")) else { return };
-        let procs = limit.0.join("cgroup.procs");
-        let enter = ["sh", "-c", "echo $$ >\"$0\" && exec \"$@\"", procs.to_str().unwrap()];
-        let new = || Foster::new(binary, place).with_machines_users().after(&enter);
+        let Some(limit) = Cgroup::with_memory(&format!("{place:?}"), 33_554_432) else { return };
+        let entering = limit.entering();
+        let new = || Foster::new(binary, place).with_machines_users().after(&words(&entering));
         let finished = new().fixture(&["eat-memory"]).finish();
         finished.assert_ended_by(place, 9);
         let rose = "out of memory (oom_kill rose by 1): ";
