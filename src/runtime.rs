@@ -9,7 +9,7 @@ use crate::config::WatchConfig;
 use crate::exit::{Change, Death, Outcome};
 use crate::facts::{OomKills, Orphan, Report, Roll, Summary};
 use crate::leftovers::{Asked, Leftovers};
-use crate::policy::{Action, Event, State, Target, step};
+use crate::policy::{Action, Event, MOST_ACTIONS, State, Target, step};
 use crate::proc;
 use crate::report::{self, Reporter};
 use crate::signal::{Delivery, Sender, Signal};
@@ -46,7 +46,7 @@ pub struct Foster<'a> {
 impl<'a> Foster<'a> {
     /// foster in this state.
     pub fn new(state: State, reporter: Reporter<'a>, clock: Clock, watched: Option<WatchConfig>) -> Foster<'a> {
-        let actions = Vec::with_capacity(8);
+        let actions = Vec::with_capacity(MOST_ACTIONS);
         let leftovers = Leftovers::new(state.is_pid1);
         Foster {
             state,

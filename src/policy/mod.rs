@@ -370,6 +370,9 @@ impl State {
     }
 }
 
+/// One event causes no more actions than these.
+pub const MOST_ACTIONS: usize = 5;
+
 /// Decides what one event means. Appends to `actions`, which the caller performs in order. `now` is the time since the
 /// command's start; `None` where [`State::needs_time`] says that it does not matter.
 pub fn step(state: &mut State, event: Event, now: Option<Duration>, actions: &mut Vec<Action>) {

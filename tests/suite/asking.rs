@@ -197,6 +197,8 @@ fn stop_image(foster: Foster, shell: &[&str], signal: &str, ends: bool) -> Vec<S
     let foster = run.foster_pid();
     let shell = children(foster)[0];
     let server = children(shell)[0];
+    // bash sets up what it does on SIGINT when it begins to wait; before, SIGINT ends it.
+    poll("the shell waits for the server", || state(shell) == 'S');
     send(foster, Signal::from_str(&format!("SIG{signal}")).expect("a signal") as i32);
     signals_taken(foster);
     if ends {

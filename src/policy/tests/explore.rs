@@ -99,6 +99,7 @@ impl World {
             self.is_the_same_at_any_time(event);
         }
         step(&mut self.state, event, Some(self.now), &mut actions);
+        assert!(actions.len() - of_the_dead <= MOST_ACTIONS, "{event:?}: {} actions", actions.len());
         if let Some(Action::AskLeftovers(_) | Action::RequestOfLeftovers { .. }) = actions.last() {
             step(&mut self.state, HEARD, None, &mut actions);
         }
