@@ -90,11 +90,8 @@ pub enum Event {
     KillRefused,
     /// The kernel did not let foster forward this signal to the command.
     NotForwarded(Signal),
-    /// Every child that had died is reaped.
-    Drained {
-        /// Others live.
-        children_left: bool,
-    },
+    /// Every child that had died is reaped. `children_left`: others live.
+    Drained { children_left: bool },
     /// The time that [`State::deadline`] named has come.
     Deadline,
 }
