@@ -6,13 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use crate::tracer::state;
 
 /// For one step of a test: far more than any takes, so that only what hangs meets it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// For a test that keeps every processor busy for seconds. Two of them at once would not test foster's deadlines but how the
+/// kernel shares the processors among hundreds of hostile processes.
+pub fn with_all_processors() -> MutexGuard<'static, ()> {
+    static PROCESSORS: Mutex<()> = Mutex::new(());
+    PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Where foster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

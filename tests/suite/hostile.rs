@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use splitmix::Random;
 
-use crate::harness::{Scratch, binaries, example, namespaces, runs_as_root, skipped};
+use crate::harness::{Scratch, binaries, example, namespaces, runs_as_root, skipped, with_all_processors};
 
 #[path = "../fixtures/hostile/splitmix.rs"]
 mod splitmix;
@@ -472,6 +472,7 @@ fn hunt(scratch: &Scratch, seed: impl Fn(u64) -> u64 + Sync, goes_on: impl Fn(u6
 
 #[test]
 fn whatever_a_hostile_command_does_the_promises_are_kept() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }

@@ -2,6 +2,7 @@
 
 use crate::harness::{
     End, Finished, Foster, Place, Scratch, everywhere, namespaces, only_child, poll, runs_as_root, send, state,
+    with_all_processors,
 };
 
 const SIGINT: i32 = 2;
@@ -135,6 +136,7 @@ fn a_leftover_of_another_user_is_stopped_too() {
 /// Each of them forks a successor and ends, so what was found is gone when the signal comes, and another is there.
 #[test]
 fn a_fork_bomb_is_gone_when_foster_is() {
+    let _alone = with_all_processors();
     everywhere(|binary, place| {
         let run = Foster::new(binary, place).option("--grace=500ms").fixture(&["bomb", "200"]);
         run.expect("bomb ready");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::harness::{
     End, Finished, Foster, PLACES, Run, Scratch, binaries, everywhere, example, namespaces, number_of_the_sleep, poll,
+    with_all_processors,
 };
 
 const SIGUSR1: i32 = 10;
@@ -43,6 +44,7 @@ impl Memory {
 /// 100 rounds of 500 signals and 20 orphans each.
 #[test]
 fn fifty_thousand_signals_while_two_thousand_orphans_die() {
+    let _alone = with_all_processors();
     everywhere(|binary, place| {
         for option in ["-g", "-vv"] {
             let run = Foster::new(binary, place).option(option).fixture(&["signal-storm", "100", "0"]);
@@ -60,6 +62,7 @@ fn fifty_thousand_signals_while_two_thousand_orphans_die() {
 
 #[test]
 fn ten_thousand_zombies_inherited_at_once_are_reaped() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }
@@ -80,6 +83,7 @@ fn ten_thousand_zombies_inherited_at_once_are_reaped() {
 /// The stop request comes through at once, although there is always somebody to reap.
 #[test]
 fn a_command_that_forks_and_daemonizes_without_end_is_stopped_like_any_other() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }
@@ -115,6 +119,7 @@ fn from_the_first(run: &Run, line: &str) -> Vec<String> {
 /// All at once, so that the machine is as busy as it gets.
 #[test]
 fn a_soak_leaves_memory_and_descriptors_as_they_were() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }

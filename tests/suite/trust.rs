@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{
     End, Finished, Foster, Place, Run, Scratch, binaries, everywhere, example, fixture, name, namespaces, only_child,
-    plainly, poll, runs_as_root, send, skipped, state, waited_for_a_processor,
+    plainly, poll, runs_as_root, send, skipped, state, waited_for_a_processor, with_all_processors,
 };
 use crate::terminal::{PROMPT, Terminal};
 
@@ -155,6 +155,7 @@ fn on_a_terminal(programs: &Reachable, act: &str) -> Vec<String> {
 /// number first, so a flood of SIGALRM or SIGUSR1 also hides the SIGTERM behind it.
 #[test]
 fn no_flood_keeps_a_stop_request_and_its_grace_away() {
+    let _alone = with_all_processors();
     everywhere(|binary, place| {
         let mut late = Vec::new();
         for kind in ["sigqueue", "timer", "sigio", "senders", "deaths", "all"] {
@@ -176,6 +177,7 @@ fn no_flood_keeps_a_stop_request_and_its_grace_away() {
 /// The 10 s that leftovers have when nobody asked for a stop.
 #[test]
 fn no_flood_keeps_the_end_of_leftovers_away() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }
@@ -432,6 +434,7 @@ fn another_user_gets_no_capabilities_of_fosters() {
 /// now and then one is found by luck.
 #[test]
 fn among_a_thousand_others_chains_of_forks_do_not_get_away() {
+    let _alone = with_all_processors();
     if !namespaces() {
         return;
     }
