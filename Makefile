@@ -116,12 +116,13 @@ demo: build
 PLAINLY := env -u MAKELEVEL -u MAKEFLAGS -u MFLAGS
 
 # The loop of an engineer: lints, unit tests, and the suite with one debug build. It installs nothing, runs no runtime, and
-# leaves out the storms and hunts, which take longer than all the rest.
+# leaves out the storms and hunts, which take longer than all the rest. Of those left most wait: hence so many at once.
 quick: NEEDS := --only-say $(NEEDS)
 quick: check
 	cargo build --examples
 	cargo test --lib
-	$(PLAINLY) cargo test --test suite -- --skip runtimes:: --skip storms:: --skip hostile:: --skip no_flood
+	$(PLAINLY) cargo test --test suite -- --test-threads=4 \
+	    --skip runtimes:: --skip storms:: --skip hostile:: --skip no_flood
 
 # What the tests run: namespaces, a PyPI client, and the peers that foster is compared with.
 PACKAGES := unshare=util-linux strace=strace python3=python3 python3:ensurepip=python3-venv less=less mandoc=mandoc zsh=zsh \
