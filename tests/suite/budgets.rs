@@ -68,6 +68,27 @@ fn shipped() -> Option<PathBuf> {
     found.filter(|_| namespaces())
 }
 
+/// The same, where src/layout.ld says where its parts go.
+fn laid_out() -> Option<PathBuf> {
+    if cfg!(not(target_arch = "x86_64")) {
+        skipped("src/layout.ld is for x86_64");
+        return None;
+    }
+    shipped()
+}
+
+fn places_and_views() -> impl Iterator<Item = (Place, View)> {
+    PLACES.into_iter().flat_map(|place| VIEWS.map(|view| (place, view)))
+}
+
+/// Waits until the command is ready and foster sleeps. Returns foster's pid.
+fn asleep(run: &Run) -> i32 {
+    run.expect("ready");
+    let pid = run.foster_pid();
+    poll("foster is asleep", || tracer::state(pid) == 'S');
+    pid
+}
+
 /// This machine's, not the one of 32 bits that is tested on it too.
 fn names_musl(path: &Path) -> bool {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -85,7 +106,7 @@ fn the_binary_is_small() {
 #[test]
 fn a_start_takes_few_system_calls() {
     let Some(foster) = shipped() else { return };
-    for (place, view) in PLACES.into_iter().flat_map(|place| VIEWS.map(|view| (place, view))) {
+    for (place, view) in places_and_views() {
         let scratch = Scratch::new(&format!("budget-start-{place:?}-{view:?}"));
         let gate = scratch.path("gate");
         let before = [crate::harness::fixture(), "held".into(), gate.clone()];
@@ -112,16 +133,11 @@ fn a_start_takes_few_system_calls() {
 /// nothing else of it. Looked at when foster is about to end, with all of a life behind it.
 #[test]
 fn a_life_as_pid_1_maps_the_beginning_of_the_file_alone() {
-    if cfg!(not(target_arch = "x86_64")) {
-        return skipped("src/layout.ld is for x86_64");
-    }
-    let Some(foster) = shipped() else { return };
+    let Some(foster) = laid_out() else { return };
     page_cache::drop_program(&foster);
     for view in VIEWS {
         let run = view.foster(&foster, Place::Pid1, &[]).fixture(&["wait-for-term"]);
-        run.expect("ready");
-        let pid = run.foster_pid();
-        poll("foster is asleep", || tracer::state(pid) == 'S');
+        let pid = asleep(&run);
         let ending = tracer::run_to_its_end(pid, || run.signal(libc::SIGTERM));
         let mapped = mapped_pages(pid, &foster);
         drop(ending);
@@ -172,9 +188,7 @@ fn a_stop_takes_few_system_calls() {
     let Some(foster) = shipped() else { return };
     for place in PLACES {
         let run = Foster::new(&foster, place).fixture(&["wait-for-term"]);
-        run.expect("ready");
-        let pid = run.foster_pid();
-        poll("foster is asleep", || tracer::state(pid) == 'S');
+        let pid = asleep(&run);
         let calls = tracer::system_calls_until_asleep(pid, || run.signal(libc::SIGTERM)).unwrap();
         assert!(calls <= STOP_SYSTEM_CALLS, "{calls} system calls as {place:?}");
         run.finish();
@@ -187,9 +201,7 @@ fn an_idle_foster_is_one_thread_that_sleeps_and_holds_next_to_nothing() {
     let Some(foster) = shipped() else { return };
     for place in PLACES {
         let run = Foster::new(&foster, place).fixture(&["wait-for-term"]);
-        run.expect("ready");
-        let pid = run.foster_pid();
-        poll("foster is asleep", || tracer::state(pid) == 'S');
+        let pid = asleep(&run);
         let switches =
             || number(pid, "status", "voluntary_ctxt_switches:") + number(pid, "status", "nonvoluntary_ctxt_switches:");
         let before = switches();
@@ -210,13 +222,11 @@ fn an_idle_foster_is_one_thread_that_sleeps_and_holds_next_to_nothing() {
 fn an_idle_foster_takes_little_memory() {
     let Some(foster) = shipped() else { return };
     page_cache::drop_program(&foster);
-    for (place, view) in PLACES.into_iter().flat_map(|place| VIEWS.map(|view| (place, view))) {
+    for (place, view) in places_and_views() {
         let sizes = (0..5).map(|_| {
             // The kernel puts the environment onto the stack: that of cargo test takes two pages.
             let run = view.foster(&foster, place, &["env", "-i", "PATH=/usr/bin:/bin"]).fixture(&["wait-for-term"]);
-            run.expect("ready");
-            let pid = run.foster_pid();
-            poll("foster is asleep", || tracer::state(pid) == 'S');
+            let pid = asleep(&run);
             let sizes = (number(pid, "smaps_rollup", "Private_Dirty:"), number(pid, "smaps_rollup", "Rss:"));
             run.signal(libc::SIGTERM);
             run.finish();
@@ -235,17 +245,12 @@ fn an_idle_foster_takes_little_memory() {
 /// which takes a twentieth of a start (docs/performance.md).
 #[test]
 fn all_that_foster_writes_outside_of_its_stack_is_one_page() {
-    if cfg!(not(target_arch = "x86_64")) {
-        return skipped("src/layout.ld is for x86_64");
-    }
-    let Some(foster) = shipped() else { return };
+    let Some(foster) = laid_out() else { return };
     let variables = (0..60).map(|i| format!("SERVICE_{i}_PORT=tcp://10.0.0.{i}:8000")).collect::<Vec<_>>();
-    for (place, view) in PLACES.into_iter().flat_map(|place| VIEWS.map(|view| (place, view))) {
+    for (place, view) in places_and_views() {
         let alone = ["env", "-i", "PATH=/usr/bin:/bin"].into_iter().chain(variables.iter().map(String::as_str));
         let run = view.foster(&foster, place, &alone.collect::<Vec<_>>()).fixture(&["wait-for-term"]);
-        run.expect("ready");
-        let pid = run.foster_pid();
-        poll("foster is asleep", || tracer::state(pid) == 'S');
+        let pid = asleep(&run);
         let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
         run.signal(libc::SIGTERM);
         run.finish();
